@@ -1,0 +1,1 @@
+"""A black-box conformance kit for anyone's system."""

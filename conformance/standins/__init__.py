@@ -1,0 +1,1 @@
+"""Stand-in systems: real HTTP servers that can be told to misbehave."""

@@ -1,0 +1,1 @@
+"""The one door: what may be told to whom, and how much of it."""

@@ -1,0 +1,1 @@
+"""Evidence of every disclosure and refusal."""

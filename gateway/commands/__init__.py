@@ -1,0 +1,1 @@
+"""The commands of crisis-gateway: each is one call into the layers below."""

@@ -1,0 +1,1 @@
+"""What leaves unasked: the worker and its channels."""

@@ -1,0 +1,1 @@
+"""What the FHIR specification says, without HTTP."""

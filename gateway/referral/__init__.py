@@ -1,0 +1,1 @@
+"""The life of a referral: taken in, offered, answered, closed."""

@@ -1,0 +1,1 @@
+"""Tables and SQL: a module owns its table and every query on it."""

@@ -1,0 +1,1 @@
+"""Translations as data, and the engine that applies them."""

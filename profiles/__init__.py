@@ -1,0 +1,1 @@
+"""Rules on resources as data, and the engine that applies them."""
