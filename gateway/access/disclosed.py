@@ -1,0 +1,173 @@
+"""The values that stand on either side of the door.
+
+`Held` is what the layers below a door may work with and nothing can render; `Disclosed`, `Outcome` and `Static` are all that can
+be rendered or sent. A `Disclosed` is sealed: x, so no other module can make one, copy
+one with other content, or forge one by subclassing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol
+
+from gateway.errors import Failure
+
+Words = Literal["narrow", "response", "wide"]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionedId:
+    """One version of one resource, as an audit row names it."""
+
+    type: str
+    id: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}/_history/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A stored resource in the hands of the layers below the doors; nothing in web, mllp or delivery can render it.
+
+    body: the whole resource as stored, a copy that the holder may change and hand to `records.replace`.
+    last_updated: aware UTC. domain: key of the organisation whose record it is.
+    referral: the referral it was first written for. origin_id, origin_version: set on copies only.
+    """
+
+    id: str
+    type: str
+    version: int
+    last_updated: datetime
+    domain: str
+    data_class: str
+    referral: str | None
+    origin_id: str | None
+    origin_version: int | None
+    body: dict[str, Any] = field(repr=False)
+
+    @property
+    def reference(self) -> str:
+        """The relative reference of this resource, such as "Task/0190…"."""
+        return f"{self.type}/{self.id}"
+
+    @property
+    def versioned(self) -> VersionedId:
+        """This version, for audit rows and ledgers."""
+        return VersionedId(self.type, self.id, self.version)
+
+
+class Recipient(Protocol):
+    """To whom something leaves: a `Caller` that asked, or an `Addressee` that did not."""
+
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def organization(self) -> str: ...
+    @property
+    def purpose(self) -> str: ...
+    @property
+    def request_id(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """The recipient of what leaves unasked (a delivery or a callback). request_id: id of the delivery attempt."""
+
+    client_id: str
+    organization: str
+    purpose: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentState:
+    """What the Consents of one person say about one flow at one time.
+
+    state: "none" nothing on file · "claimed" asserted, not confirmed · "confirmed" the discloser confirmed it · "denied".
+    consent: the Consent version the state rests on; None with "none".
+    """
+
+    state: Literal["none", "claimed", "confirmed", "denied"]
+    consent: VersionedId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPermit:
+    """Which words a sender may read about its referral now (DESIGN §5).
+
+    row: policy row. words: "narrow" received, returned, closed · "response" adds what a responder team does · "wide" adds what
+    the person authorized. also_response: the response words are permitted beside the wide ones.
+    """
+
+    row: str
+    words: Words
+    consent: VersionedId | None
+    also_response: bool = False
+    sender: str = ""
+    holder: str | None = None
+    referral: str | None = None
+
+
+class Withheld(Failure):
+    """The door decided against a disclosure that another layer had planned; nothing leaves.
+
+    row: the policy row, for the audit row and never for the recipient.
+    """
+
+    code, text = "not-found", "Nothing is known under this address."
+
+    def __init__(self, row: str) -> None:
+        self.row = row
+        super().__init__()
+
+
+class _Seal:
+    """Proof of coming from the records; there is one."""
+
+    __slots__ = ()
+
+
+# Imported by gateway.access.records alone; tests/rules walks the sources for any other name of it.
+_SEAL: Final = _Seal()
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosed:
+    """Something that was decided, audited and may leave.
+
+    kind: "resource", "searchset", "bundle", "view", "dry-run" or "ledger".
+    body: bytes as stored, or a JSON value to be written by `profiles.strict_json.to_json`.
+    status: HTTP status a door answers with. headers: hints named as HTTP names them (ETag, Last-Modified, Location).
+    """
+
+    kind: str
+    body: bytes | dict[str, Any] = field(repr=False)
+    seal: InitVar[_Seal]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self, seal: _Seal) -> None:
+        if seal is not _SEAL or type(self) is not Disclosed:
+            raise TypeError("only gateway.access.records makes a Disclosed")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A refusal: a row of the failure table, field paths of the caller's own request and the request id. No content."""
+
+    failure: Failure
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """Something that holds nothing of any record: metadata, a schema, a health word."""
+
+    body: bytes | dict[str, Any] | list[Any] | str
+    status: int = 200
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)

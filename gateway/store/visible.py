@@ -1,0 +1,161 @@
+"""Permits, and the parties to a referral they follow from.
+
+`visible` holds permits only: no row, a row of another policy epoch or one outside its time means hidden. Only
+`gateway.access.records` imports this module; it writes rows, the evaluator in `gateway.access` decides which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Index, delete, insert, select, update
+from sqlmodel import Field
+
+from gateway.store.database import Unit
+from gateway.store.rows import Instant, Row
+
+ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+BASE: Final = "base"
+
+
+class VisibleRow(Row, table=True):
+    """One permit: this organisation, for this purpose, may see this element class of this resource from then till then."""
+
+    __tablename__ = "visible"
+    __table_args__ = (
+        Index("visible_page", "organization", "purpose", "type", "element_class", "last_updated", "resource"),
+        Index("visible_of", "resource", "organization"),
+    )
+
+    organization: str = Field(primary_key=True)
+    purpose: str = Field(primary_key=True)
+    type: str
+    last_updated: datetime = Field(sa_type=Instant)
+    resource: str = Field(primary_key=True)
+    element_class: str = Field(primary_key=True)
+    valid_from: datetime = Field(sa_type=Instant, primary_key=True)
+    valid_to: datetime = Field(sa_type=Instant)
+    policy_epoch: str
+
+
+class PartyRow(Row, table=True):
+    """An organisation that is or was party to a referral. role: "sender" or "addressee"."""
+
+    __tablename__ = "party"
+
+    referral: str = Field(primary_key=True)
+    organization: str = Field(primary_key=True)
+    role: str
+    opened_at: datetime = Field(sa_type=Instant)
+    closed_at: datetime | None = Field(default=None, sa_type=Instant)
+    keeps_task: bool = False
+
+
+class GrantRow(Row, table=True):
+    """An organisation's directory entry that another organisation may read, because they share a referral."""
+
+    __tablename__ = "directory_grant"
+
+    organization: str = Field(primary_key=True)
+    reader: str = Field(primary_key=True)
+
+
+_VISIBLE = VisibleRow.__table__  # type: ignore[attr-defined]
+_PARTY = PartyRow.__table__  # type: ignore[attr-defined]
+_GRANT = GrantRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """For whom a query is asked: every table it touches is joined to this one's permits."""
+
+    organization: str
+    purpose: str
+    policy_epoch: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A row of `party`."""
+
+    referral: str
+    organization: str
+    role: str
+    closed: bool
+    keeps_task: bool
+
+
+def permitted(principal: Principal, table: Any = _VISIBLE) -> ColumnElement[bool]:
+    """The condition that a row of `visible` is a permit of this principal that stands at this time."""
+    columns = table.c
+    return (
+        (columns.organization == principal.organization)
+        & (columns.purpose == principal.purpose)
+        & (columns.policy_epoch == principal.policy_epoch)
+        & (columns.valid_from <= principal.at)
+        & (columns.valid_to > principal.at)
+    )
+
+
+def replace_permits(unit: Unit, resource_ids: Sequence[str], permits: Iterable[Mapping[str, Any]]) -> None:
+    """Put the permits of some resources in the place of all they had. permits: columns of `visible`."""
+    for start in range(0, len(resource_ids), 500):
+        unit.connection.execute(delete(_VISIBLE).where(_VISIBLE.c.resource.in_(list(resource_ids[start : start + 500]))))
+    rows = [dict(permit) for permit in permits]
+    if rows:
+        unit.connection.execute(insert(_VISIBLE), rows)
+
+
+def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -> frozenset[str]:
+    """Which of these resources the principal may know of."""
+    wanted = sorted(set(resource_ids))
+    if not wanted:
+        return frozenset()
+    query = select(_VISIBLE.c.resource).where(permitted(principal), _VISIBLE.c.element_class == BASE, _VISIBLE.c.resource.in_(wanted))
+    return frozenset(row[0] for row in unit.connection.execute(query))
+
+
+def open_party(unit: Unit, referral: str, organization: str, role: str) -> None:
+    """Make an organisation party to a referral, or open it again."""
+    unit.connection.execute(delete(_PARTY).where(_PARTY.c.referral == referral, _PARTY.c.organization == organization))
+    unit.connection.execute(
+        insert(_PARTY).values(referral=referral, organization=organization, role=role, opened_at=unit.now, keeps_task=False)
+    )
+
+
+def close_party(unit: Unit, referral: str, organization: str, *, keeps_task: bool) -> None:
+    """End an organisation's part in a referral."""
+    unit.connection.execute(
+        update(_PARTY)
+        .where(_PARTY.c.referral == referral, _PARTY.c.organization == organization)
+        .values(closed_at=unit.now, keeps_task=keeps_task)
+    )
+
+
+def parties_in(unit: Unit, referrals: Iterable[str]) -> dict[str, list[Party]]:
+    """The parties of each of these referrals, closed ones included."""
+    wanted = sorted(set(referrals))
+    found: dict[str, list[Party]] = {referral: [] for referral in wanted}
+    if wanted:
+        query = select(_PARTY).where(_PARTY.c.referral.in_(wanted)).order_by(_PARTY.c.referral, _PARTY.c.organization)
+        for row in unit.connection.execute(query).mappings():
+            party = Party(row["referral"], row["organization"], row["role"], row["closed_at"] is not None, row["keeps_task"])
+            found[party.referral].append(party)
+    return found
+
+
+def add_grant(unit: Unit, organization: str, reader: str) -> None:
+    """Let `reader` read the directory entry of `organization`; does nothing when it already may."""
+    if reader not in readers_of(unit, organization):
+        unit.connection.execute(insert(_GRANT).values(organization=organization, reader=reader))
+
+
+def readers_of(unit: Unit, organization: str) -> list[str]:
+    """Who was given the directory entry of an organisation."""
+    query = select(_GRANT.c.reader).where(_GRANT.c.organization == organization).order_by(_GRANT.c.reader)
+    return [row[0] for row in unit.connection.execute(query)]
