@@ -1,0 +1,118 @@
+"""A receiver's copies of a sender's resources: made for an offer, replaced by each newer version of their origin.
+
+A copy lives in the receiver's domain under an id of its own, so that nothing on the wire links the two domains.
+What may be in it is decided by access.records; here references are rewritten and the receiver's numbers added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.access import records
+from gateway.access.records import Held
+from gateway.store.database import Unit
+from gateway.store.ids import new_id
+from gateway.store.registry import Organization
+from profiles import namespace
+from profiles.strict_json import canonical_json
+
+PLACER_TYPE: Final = {
+    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "PLAC", "display": "Placer Identifier"}]
+}
+WITH_IDENTIFIER: Final = frozenset(
+    {"Patient", "RelatedPerson", "Encounter", "ServiceRequest", "Consent", "Flag", "Location", "Observation"}
+)
+PURPOSE: Final = "TREAT"
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """To whom copies go in one offer: the organisation and the placer number it knows the referral by."""
+
+    organization: Organization
+    placer: str
+
+
+def _rewrite(value: Any, address_of: Mapping[str, str]) -> Any:
+    """Point references at the receiver's copies; one to something that was not copied is dropped.
+
+    address_of: origin `Type/id` → copy `Type/id`; Organizations keep their address. Returns None for a dropped reference.
+    """
+    if isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            reference = value["reference"]
+            if reference.startswith(("Organization/", "#")):
+                return value
+            return {**value, "reference": address_of[reference]} if reference in address_of else None
+        kept = {key: _rewrite(child, address_of) for key, child in value.items()}
+        return {key: child for key, child in kept.items() if child is not None and child not in ([], {})}
+    if isinstance(value, list):
+        return [child for child in (_rewrite(item, address_of) for item in value) if child not in (None, {})]
+    return value
+
+
+def _as_received(content: dict[str, Any], held: Held, copy_id: str, receiver: Receiver) -> dict[str, Any]:
+    """Add what is the receiver's own: an identifier of the copy, the placer number, the order's new intent."""
+    if held.type in WITH_IDENTIFIER:
+        content["identifier"] = [{"system": namespace.SID_COPY, "value": copy_id}, *content.get("identifier", [])]
+    if held.type == "QuestionnaireResponse":
+        content["identifier"] = {"system": namespace.SID_COPY, "value": copy_id}
+    if held.type == "ServiceRequest":
+        content["intent"] = "filler-order"
+        content["identifier"] = [
+            {"system": namespace.SID_COPY, "value": copy_id},
+            {"type": PLACER_TYPE, "system": namespace.SID_PLACER, "value": receiver.placer},
+        ]
+        content["performer"] = [{"reference": f"Organization/{receiver.organization.key}", "display": receiver.organization.name}]
+    return content
+
+
+def write_copies(unit: Unit, origins: Iterable[Held], receiver: Receiver, referral: str) -> dict[str, Held]:
+    """Make or renew the receiver's copies of what it may have; returns them by their origin's `Type/id`.
+
+    An origin the receiver may not have is left out, and so is every reference to it.
+    """
+    permitted: list[tuple[Held, dict[str, Any], Held | None]] = []
+    for held in origins:
+        content = records.redact_for(unit, held, receiver.organization, PURPOSE)
+        if content is not None:
+            permitted.append((held, content, records.hold_copy(unit, held.id, receiver.organization.key)))
+    ids = {held.id: copy.id if copy else new_id() for held, _, copy in permitted}
+    address_of = {f"{held.type}/{held.id}": f"{held.type}/{ids[held.id]}" for held, _, _ in permitted}
+    written: dict[str, Held] = {}
+    for held, redacted, copy in permitted:
+        content = _as_received(_rewrite(redacted, address_of), held, ids[held.id], receiver)
+        if copy is None:
+            made = records.create(
+                unit,
+                content,
+                domain=receiver.organization.key,
+                data_class=held.data_class,
+                referral=referral,
+                origin=held,
+                id=ids[held.id],
+            )
+        else:
+            made = records.replace(unit, copy, _keep_receivers_word(copy, content), origin=held)
+            records.attach(unit, made, referral)
+        written[f"{held.type}/{held.id}"] = made
+    return written
+
+
+def _keep_receivers_word(copy: Held, content: dict[str, Any]) -> dict[str, Any]:
+    """A newer version of its origin replaces a copy, but not what the receiver confirmed in it, nor a revocation."""
+    if copy.type == "Consent":
+        if copy.body.get("verification"):
+            content["verification"] = copy.body["verification"]
+        if copy.body.get("status") == "inactive":
+            content["status"] = "inactive"
+    return content
+
+
+def shared_digest(copies: Iterable[Held]) -> str:
+    """SHA-256 over what a receiver was given: type, id and version of each copy, in order of address."""
+    listed = sorted([held.type, held.id, held.version] for held in copies)
+    return hashlib.sha256(canonical_json(listed)).hexdigest()

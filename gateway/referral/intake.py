@@ -1,0 +1,238 @@
+"""Taking a sender's message in: cut, map, validate, keep. The first half of job 1, and what happens when it comes again.
+
+Parsing, mapping and validation come before the write section. Nothing is stored of a message with a fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from profiles.engine import Validator
+
+import mappings
+from gateway.access import records
+from gateway.access.disclosed import Disclosed
+from gateway.access.redaction import cut_criminal_history
+from gateway.errors import DuplicateKey, Invalid, Malformed, TooCostly, TooLarge
+from gateway.oauth.context import Caller
+from gateway.referral import ledger as ledgers
+from gateway.referral.offers import CLOSE, GATEWAY, ask_next
+from gateway.referral.protocol import Protocol, protocol_for
+from gateway.referral.resend import take_newer
+from gateway.referral.routing import next_step
+from gateway.referral.sender_record import write_sender_record
+from gateway.referral.sender_view import disclose
+from gateway.services import Services
+from gateway.store import messages, outbox, referrals
+from gateway.store.database import Unit
+from gateway.store.ids import new_id, new_secret
+from gateway.store.referrals import ReferralRow
+from mappings import Mapped
+from profiles.issues import Issue
+from profiles.strict_json import JsonFault, canonical_json, parse_json
+
+MAX_ISSUES: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message that was read, cut, mapped and found good; nothing of it is stored yet."""
+
+    format: str
+    key: str
+    revision: int
+    source: Any
+    sha256: str
+    mapped: Mapped
+    issues: tuple[Issue, ...]
+
+
+def parse_body(body: bytes) -> Any:
+    """Read a JSON body strictly. Raises Malformed, TooCostly or TooLarge, naming the place."""
+    try:
+        return parse_json(body)
+    except JsonFault as fault:
+        issue = (
+            Issue("error", {"too-deep": "too-costly", "too-large": "too-long"}.get(fault.kind, "structure"), fault.text, (), fault.pointer),
+        )
+        if fault.kind == "too-deep":
+            raise TooCostly(issue) from None
+        if fault.kind == "too-large":
+            raise TooLarge(issue) from None
+        raise Malformed(issue) from None
+
+
+def read_message(validator: Validator, cut_key: bytes, format_name: str, body: bytes, *, strict: bool) -> Taken:
+    """Parse, cut, check, map and validate one message; needs no store.
+
+    cut_key: key of the hashes kept of text that was cut out. Raises Malformed, TooCostly, TooLarge or Invalid (one issue a fault: source field and FHIR element).
+    """
+    source = parse_body(body)
+    if not isinstance(source, dict):
+        raise Malformed("The message is not a JSON object.")
+    form = mappings.load(format_name)
+    source, cuts = cut_criminal_history(source, cut_key)
+    found = [_issue(issue) for issue in form.check(source, strict)]
+    _require_good(found)
+    mapped = form.apply(source)
+    found += [_issue(issue) for issue in mapped.issues]
+    found += _validated(validator, mapped)
+    _require_good(found)
+    found += [
+        Issue(
+            "warning",
+            "suppressed",
+            "Text that looks like the answer of a criminal-history system was removed before storing.",
+            (),
+            cut.pointer,
+        )
+        for cut in cuts
+    ]
+    key, revision = form.key(source)
+    digest = hashlib.sha256(canonical_json(source)).hexdigest()
+    return Taken(format_name, key, revision, source, digest, mapped, tuple(found[:MAX_ISSUES]))
+
+
+def _issue(found: Any) -> Issue:
+    return Issue(found.severity, found.code, found.text, tuple(found.expression), found.source)
+
+
+def _require_good(found: Sequence[Issue]) -> None:
+    faults = [issue for issue in found if issue.severity in ("error", "fatal")]
+    if faults:
+        raise Invalid(faults[:MAX_ISSUES])
+
+
+def _validated(validator: Validator, mapped: Mapped) -> list[Issue]:
+    """The faults the mapped resources have as R4, each with the source field its value came from."""
+    source_of = {row.target: row.source for row in mapped.trace}
+    found = []
+    for name, resource in mapped.resources.items():
+        for issue in validator.validate(resource):
+            place = issue.expression[0] if issue.expression else ""
+            if issue.severity == "error":
+                found.append(
+                    Issue(issue.severity, issue.code, issue.text, issue.expression, source_of.get(f"{name}:{place}", source_of.get(place)))
+                )
+    return found
+
+
+def take_in(services: Services, caller: Caller, format_name: str, body: bytes, *, strict: bool, dry_run: bool) -> Disclosed:
+    """Answer `POST /intake/<format>`: 201 with a new receipt, 200 with a known one, or the dry run's Bundle and trace.
+
+    Raises what `read_message` raises, DuplicateKey, Unavailable.
+    """
+    taken = read_message(services.validator, services.keys.cut_key, format_name, body, strict=strict)
+    if dry_run:
+        shown = dry_run_body(taken, caller.organization)
+        return services.database.write(lambda unit: records.disclose_dry_run(unit, caller, shown))
+    protocol = protocol_for(format_name)
+    return services.database.write(lambda unit: _keep(unit, services, caller, taken, protocol))
+
+
+def dry_run_body(taken: Taken, organization: str) -> dict[str, Any]:
+    """What the sender's own record would be: a collection Bundle, the trace, and the fields no rule used."""
+    entries = [{"fullUrl": f"urn:local:{name}", "resource": resource} for name, resource in taken.mapped.resources.items()]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    return {
+        "bundle": _with_urns(bundle, organization),
+        "trace": [{"rule": row.rule, "source": row.source, "target": row.target, "map": row.map} for row in taken.mapped.trace],
+        "unused": list(taken.mapped.unused),
+        "issues": [issue.as_json() for issue in taken.issues],
+        "routing": taken.mapped.routing,
+    }
+
+
+def _with_urns(bundle: dict[str, Any], organization: str) -> dict[str, Any]:
+    """Replace local names by urn:uuid of the name, which is what a Bundle may use as fullUrl (RFC 9562 version 5)."""
+    from uuid import NAMESPACE_URL, uuid5  # noqa: PLC0415 (only the dry run needs it)
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(child) for key, child in value.items()}
+        if isinstance(value, list):
+            return [walk(child) for child in value]
+        if value == "urn:local:sender":
+            return f"Organization/{organization}"
+        if isinstance(value, str) and value.startswith("urn:local:"):
+            return f"urn:uuid:{uuid5(NAMESPACE_URL, value)}"
+        return value
+
+    walked: dict[str, Any] = walk(bundle)
+    return walked
+
+
+def _keep(unit: Unit, services: Services, caller: Caller, taken: Taken, protocol: Protocol) -> Disclosed:
+    """One message inside the write section: new, the same again, newer, older, or the same number with other content."""
+    messages.lock_key(unit, caller.organization, taken.format, taken.key)
+    known = messages.find_message(unit, caller.organization, taken.format, taken.key)
+    referral = referrals.find_by_message(unit, caller.organization, taken.format, taken.key)
+    same = next((message for message in known if message.revision == taken.revision), None)
+    if same is not None and same.content_sha256 != taken.sha256:
+        raise DuplicateKey((Issue("error", "duplicate", DuplicateKey.text, (), "/request_number"),))
+    if referral is None:
+        referral = _enter(unit, caller, taken, protocol)
+        return disclose(unit, referral, caller, event="intake", status=201)
+    if same is None:
+        _keep_message(unit, caller, taken, referral.id)
+        if taken.revision > max(message.revision for message in known):
+            take_newer(unit, services, caller, referral, taken.mapped, taken.revision, _stored_issues(taken))
+    current = referrals.find_by_message(unit, caller.organization, taken.format, taken.key)
+    assert current is not None  # noqa: S101 (it was there a moment ago, and nothing deletes referrals here)
+    return disclose(unit, current, caller, event="intake")
+
+
+def _stored_issues(taken: Taken) -> str:
+    return json.dumps([issue.as_json() for issue in taken.issues])
+
+
+def _keep_message(unit: Unit, caller: Caller, taken: Taken, referral_id: str) -> None:
+    messages.keep_message(
+        unit,
+        organization=caller.organization,
+        format=taken.format,
+        message_key=taken.key,
+        revision=taken.revision,
+        content_sha256=taken.sha256,
+        body=canonical_json(taken.source).decode(),
+        client=caller.client_id,
+        referral=referral_id,
+    )
+
+
+def _enter(unit: Unit, caller: Caller, taken: Taken, protocol: Protocol) -> ReferralRow:
+    """A new referral: the sender's record, the first ledger entry and the job "offer"."""
+    referral_id = new_id()
+    routing = json.dumps(taken.mapped.routing, default=str, sort_keys=True)
+    referral = referrals.add_referral(
+        unit,
+        {
+            "id": referral_id,
+            "receipt": new_secret()[:26],
+            "organization": caller.organization,
+            "format": taken.format,
+            "message_key": taken.key,
+            "revision": taken.revision,
+            "protocol": protocol.reference,
+            "phase": "open",
+            "round": 1,
+            "routing": routing,
+            "issues": _stored_issues(taken),
+            "next_step": json.dumps(next_step(protocol, taken.mapped.routing, unit.now), default=str),
+            "view_word": "received",
+            "view_since": unit.now,
+            "entered_at": unit.now,
+            "final_at": unit.now + protocol.final_after,
+            "closes_at": unit.now + protocol.sender_closes_after,
+        },
+    )
+    _keep_message(unit, caller, taken, referral_id)
+    ledgers.open_ledger(unit, referral_id, protocol, sender=caller.organization, actor=caller.client_id)
+    write_sender_record(unit, referral, taken.mapped, protocol)
+    ask_next(unit, referral_id)
+    outbox.enqueue(unit, CLOSE, GATEWAY, referral_id, due_at=referral.closes_at)
+    return referral

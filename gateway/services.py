@@ -1,0 +1,20 @@
+"""What every door is handed: settings, database, validator and keys. Made once a process, in app.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.keys import KeyRing
+from gateway.settings import Settings
+from gateway.store.database import Database
+from profiles.engine import Validator
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services of one process."""
+
+    settings: Settings
+    database: Database
+    validator: Validator
+    keys: KeyRing
