@@ -13,8 +13,10 @@ from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
 from gateway.errors import Failure
+from gateway.store.ids import new_id
+from gateway.store.registry import Client
 
-Words = Literal["narrow", "response", "wide"]
+Words = Literal["narrow", "response", "wide", "task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Held:
 
 
 class Recipient(Protocol):
-    """To whom something leaves: a `Caller` that asked, or an `Addressee` that did not."""
+    """To whom something leaves: a `Caller` that asked, or a `Reader`."""
 
     @property
     def client_id(self) -> str: ...
@@ -74,13 +76,23 @@ class Recipient(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Addressee:
-    """The recipient of what leaves unasked (a delivery or a callback). request_id: id of the delivery attempt."""
+class Reader:
+    """To whom something leaves, asked for or not: what an audit row says of a recipient."""
 
     client_id: str
     organization: str
     purpose: str
     request_id: str
+
+    @classmethod
+    def of(cls, recipient: Recipient) -> Reader:
+        """The reader a caller is."""
+        return cls(recipient.client_id, recipient.organization, recipient.purpose, recipient.request_id)
+
+    @classmethod
+    def of_client(cls, client: Client) -> Reader:
+        """The reader a registered client is when something leaves towards it unasked."""
+        return cls(client.id, client.organization, next(iter(sorted(client.purposes)), ""), new_id())
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +112,16 @@ class ViewPermit:
     """Which words a sender may read about its referral now (DESIGN §5).
 
     row: policy row. words: "narrow" received, returned, closed · "response" adds what a responder team does · "wide" adds what
-    the person authorized. also_response: the response words are permitted beside the wide ones.
+    the person authorized · "task" what a covered sender reads on its Task. also_response: the response words are permitted beside
+    these. since: when the Consent that widens became so; None where nothing widens.
     """
 
     row: str
     words: Words
     consent: VersionedId | None
+    since: datetime | None = None
     also_response: bool = False
+    asked_response: bool = False
     sender: str = ""
     holder: str | None = None
     referral: str | None = None

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Column, Index, Text, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field
 
+from gateway.errors import Unavailable
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
 
@@ -48,8 +50,11 @@ class AuditRow:
 
 
 def insert_audit(unit: Unit, row: AuditRow) -> None:
-    """Append a row."""
-    unit.connection.execute(insert(_AUDIT).values(**{name: getattr(row, name) for name in AuditRow.__slots__}))
+    """Append a row. Raises Unavailable when it cannot be written: no audit row, no answer."""
+    try:
+        unit.connection.execute(insert(_AUDIT).values(**{name: getattr(row, name) for name in AuditRow.__slots__}))
+    except SQLAlchemyError as fault:
+        raise Unavailable from fault
 
 
 def find_audit(

@@ -6,16 +6,16 @@ class, and the target of a reference. Only `gateway.access.records` imports this
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Index, LargeBinary, and_, delete, exists, false, func, insert, or_, select
 from sqlmodel import Field
 
+from gateway.store.criteria import BASE, Principal, Query, Reference, Token
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
-from gateway.store.visible import _VISIBLE, BASE, Principal, permitted
+from gateway.store.visible import _VISIBLE, permitted
 
 
 class SearchTokenRow(Row, table=True):
@@ -58,46 +58,6 @@ class SearchSealRow(Row, table=True):
 _TOKEN = SearchTokenRow.__table__  # type: ignore[attr-defined]
 _REFERENCE = SearchReferenceRow.__table__  # type: ignore[attr-defined]
 _SEAL = SearchSealRow.__table__  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An index row of `search_token`, or one wanted value: system None means any, code None means any of that system."""
-
-    param: str
-    system: str | None
-    code: str | None
-    element_class: str = BASE
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """An index row of `search_reference`, or one wanted target."""
-
-    param: str
-    target: str
-    element_class: str = BASE
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Wanted `_lastUpdated`: from (included) till (excluded); None is open. outside: everything but the span."""
-
-    start: datetime | None
-    end: datetime | None
-
-
-Wanted = Sequence[Token] | Sequence[Reference]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A parsed search: `all_of` is joined by AND, the values inside one entry by OR. ids None: no `_id` was asked."""
-
-    type: str
-    all_of: tuple[Wanted, ...] = ()
-    spans: tuple[Span, ...] = ()
-    ids: tuple[frozenset[str], ...] = ()
 
 
 def index_resource(unit: Unit, resource_id: str, resource_type: str, tokens: Iterable[Token], references: Iterable[Reference]) -> None:

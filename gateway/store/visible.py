@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Index, delete, insert, select, update
 from sqlmodel import Field
 
+from gateway.store.criteria import BASE, Principal
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
-
-ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
-BASE: Final = "base"
 
 
 class VisibleRow(Row, table=True):
@@ -67,16 +64,6 @@ class GrantRow(Row, table=True):
 _VISIBLE = VisibleRow.__table__  # type: ignore[attr-defined]
 _PARTY = PartyRow.__table__  # type: ignore[attr-defined]
 _GRANT = GrantRow.__table__  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """For whom a query is asked: every table it touches is joined to this one's permits."""
-
-    organization: str
-    purpose: str
-    policy_epoch: str
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,95 @@
+"""Keep-lists: what a recipient may have of a resource. Everything not listed is cut.
+
+A path is element names joined by dots; the last keeps what is below it. `identifier[system=a|b]` keeps only the entries whose
+`system` is one of these. A list that does not name a resource type keeps nothing of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from gateway.access.policy import keep_documents
+
+_STEP: Final = re.compile(r"([A-Za-z]+)(?:\[([A-Za-z]+)=([^\]]+)\])?(?:\.|$)")
+
+
+@dataclass(slots=True)
+class _Node:
+    """What is kept at one place: all of it, or some children; each child may be filtered by one of its own elements."""
+
+    whole: bool = False
+    children: dict[str, _Node] = field(default_factory=dict)
+    where: tuple[str, frozenset[str]] | None = None
+
+
+def _compile(paths: Iterable[str]) -> _Node:
+    root = _Node()
+    for path in paths:
+        node, place = root, 0
+        while place < len(path):
+            step = _STEP.match(path, place)
+            if step is None:
+                raise ValueError(f"keep-list path {path!r} cannot be read")
+            node = node.children.setdefault(step[1], _Node())
+            if step[2]:
+                node.where = (step[2], frozenset(step[3].split("|")))
+            place = step.end()
+        node.whole = True
+    return root
+
+
+@cache
+def _compiled(name: str, resource_type: str) -> _Node | None:
+    paths = keep_documents()[name].get(resource_type)
+    return None if paths is None else _compile(paths)
+
+
+def cut_to(name: str, resource: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the keep-list `name` leaves of a resource; None where it keeps nothing of the type.
+
+    A resource with a modifierExtension or implicitRules is kept whole or not at all: cutting either would change what the rest
+    means (R4 extensibility, 2.4.1), and the lists name none.
+    """
+    resource_type = str(resource.get("resourceType"))
+    node = _compiled(name, resource_type)
+    if node is None or "implicitRules" in resource or _has_modifier(resource):
+        return None
+    kept = _cut(resource, node)
+    return {"resourceType": resource_type, **({"id": resource["id"]} if "id" in resource else {}), **kept}
+
+
+def _has_modifier(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "modifierExtension" in value or any(_has_modifier(child) for child in value.values())
+    if isinstance(value, list):
+        return any(_has_modifier(child) for child in value)
+    return False
+
+
+def _cut(element: Mapping[str, Any], node: _Node) -> dict[str, Any]:
+    kept = {}
+    for name, value in element.items():
+        child = node.children.get(name.removeprefix("_"))
+        left = None if child is None else _cut_value(value, child)
+        if left is not None and left not in ({}, []):
+            kept[name] = left
+    return kept
+
+
+def _cut_value(value: Any, node: _Node) -> Any:
+    if node.whole and node.where is None:
+        return copy.deepcopy(value)  # with the nulls that hold the places of primitive extensions
+    if isinstance(value, list):
+        return [left for left in (_cut_value(entry, node) for entry in value) if left is not None and left != {}]
+    if node.where is not None:
+        name, wanted = node.where
+        if not isinstance(value, Mapping) or value.get(name) not in wanted:
+            return None
+    if node.whole:
+        return copy.deepcopy(value)
+    return _cut(value, node) if isinstance(value, Mapping) else None

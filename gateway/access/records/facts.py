@@ -1,0 +1,175 @@
+"""What a decision about a stored resource rests on, read once a unit: parties, the person's Consents, organisations, origin.
+
+The same `Facts.decide` compiles the permits when something is written and decides again when it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from gateway.access import policy as policies
+from gateway.access.consent import PROVIDER_SHARING, Filed, Flow, state_of
+from gateway.access.decision import Decision, Deny, Permit, Question
+from gateway.access.disclosed import ConsentState, VersionedId
+from gateway.access.labels import labels_of
+from gateway.store.criteria import Principal
+from gateway.store.database import Unit
+from gateway.store.registry import Organization, find_organization
+from gateway.store.resources import Stored, find_copies, find_resource, find_resources, referrals_of, resources_of
+from gateway.store.search import referrers
+from gateway.store.visible import Party, parties_in, readers_of
+from profiles.strict_json import parse_json
+
+DIRECTORY = "DIRECTORY"
+
+
+class Facts:
+    """The facts of one unit of work; a write of this unit that changes one of them needs new Facts."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.policy = policies.shipped()
+        self._referrals: dict[str, tuple[str, ...]] = {}
+        self._parties: dict[str, list[Party]] = {}
+        self._filed: dict[tuple[str, ...], tuple[Filed, ...]] = {}
+        self._organizations: dict[str, Organization | None] = {}
+        self._senders: dict[str, str | None] = {}
+        self._origins: dict[str, str | None] = {}
+        self._readers: dict[str, list[str]] = {}
+
+    def principal(self, organization: str, postures: frozenset[str], purpose: str) -> Principal:
+        """For whom a query of this unit is asked."""
+        return Principal(organization, purpose, self.policy.epoch_for(postures), self.unit.now)
+
+    def organization(self, key: str) -> Organization | None:
+        """A registered organisation."""
+        if key not in self._organizations:
+            self._organizations[key] = find_organization(self.unit, key)
+        return self._organizations[key]
+
+    def postures_of(self, key: str | None) -> frozenset[str] | None:
+        """What an organisation is; None where that is not known."""
+        found = self.organization(key) if key is not None else None
+        return found.postures if found is not None else None
+
+    def load(self, resources: Sequence[Stored]) -> None:
+        """Read the referrals and parties of several resources at once."""
+        unread = [stored.id for stored in resources if stored.id not in self._referrals]
+        self._referrals |= {key: tuple(found) for key, found in referrals_of(self.unit, unread).items()}
+        wanted = {referral for stored in resources for referral in self._referrals[stored.id]} - set(self._parties)
+        self._parties |= parties_in(self.unit, wanted)
+
+    def referrals(self, stored: Stored) -> tuple[str, ...]:
+        """The referrals a resource belongs to."""
+        self.load([stored])
+        return self._referrals[stored.id]
+
+    def parties(self, stored: Stored) -> list[Party]:
+        """Who is or was party to a referral of the resource."""
+        return [party for referral in self.referrals(stored) for party in self._parties[referral]]
+
+    def readers(self, organization: str) -> list[str]:
+        """Who may read an organisation's directory entry, itself included."""
+        if organization not in self._readers:
+            self._readers[organization] = [organization, *readers_of(self.unit, organization)]
+        return self._readers[organization]
+
+    def filed(self, referrals: Iterable[str]) -> tuple[Filed, ...]:
+        """Every Consent of the person of these referrals, in the sender's domain and wherever it was copied or filed."""
+        key = tuple(sorted(referrals))
+        if key not in self._filed:
+            self._filed[key] = tuple(_filed(stored) for stored in linked_consents(self.unit, key))
+        return self._filed[key]
+
+    def sharing_state(self, stored: Stored, recipient: str, purpose: str, at: datetime) -> ConsentState:
+        """What the person says about this organisation having what the sender recorded."""
+        flow = Flow(PROVIDER_SHARING, self.origin_domain(stored) or "", recipient, purpose, recipient)
+        return state_of(self.filed(self.referrals(stored)), flow, at)
+
+    def origin_domain(self, stored: Stored) -> str | None:
+        """Whose record a resource goes back to: its origin's domain, or that of the referral's sender."""
+        if stored.origin_id is not None:
+            if stored.origin_id not in self._origins:
+                origin = find_resource(self.unit, stored.origin_id)
+                self._origins[stored.origin_id] = origin.domain if origin is not None else None
+            return self._origins[stored.origin_id]
+        referrals = self.referrals(stored)
+        return self.sender(referrals[0]) if referrals else stored.domain
+
+    def sender(self, referral: str) -> str | None:
+        """The domain of a referral's own request; a receiver's is always a copy."""
+        if referral not in self._senders:
+            requests = (found for found in resources_of(self.unit, referral) if found.type == "ServiceRequest" and found.origin_id is None)
+            self._senders[referral] = next((found.domain for found in requests), None)
+        return self._senders[referral]
+
+    def relations(self, stored: Stored, organization: str) -> list[str]:
+        """What an organisation is to a resource; empty for a stranger. Another domain's record is always a stranger's."""
+        if stored.data_class == DIRECTORY:
+            return ["granted"] if organization in self.readers(stored.domain) else []
+        if organization != stored.domain:
+            return []
+        mine = [party for party in self.parties(stored) if party.organization == organization]
+        found = sorted({party.role for party in mine if not party.closed})
+        if not found and stored.type == "Task" and any(party.keeps_task for party in mine):
+            return ["former-addressee"]
+        return found
+
+    def decide(self, stored: Stored, organization: str, postures: frozenset[str], purpose: str, at: datetime) -> Decision:
+        """The full decision on one resource for one organisation and purpose at one time."""
+        denied: Decision = Deny("no-party", "not a party to the referral")
+        for relation in self.relations(stored, organization):
+            asked, consent = relation, ConsentState("none")
+            if relation == "addressee":
+                consent = self.sharing_state(stored, organization, purpose, at)
+                if consent.state == "denied" and stored.type == "Task":
+                    asked = "former-addressee"  # who may not have the person any more still has the proof of being asked
+            decision = self.policy.decide(
+                Question(
+                    relation=asked,
+                    data_class=stored.data_class,
+                    postures=postures,
+                    purpose=purpose,
+                    consent=consent,
+                    labels=labels_of(body_of(stored)),
+                    origin_postures=self.postures_of(self.origin_domain(stored)) if asked == "addressee" else frozenset(),
+                )
+            )
+            if isinstance(decision, Permit):
+                return decision
+            denied = decision
+        return denied
+
+
+def body_of(stored: Stored) -> dict[str, object]:
+    """The resource of a row."""
+    body: dict[str, object] = parse_json(stored.body.encode())
+    return body
+
+
+def _filed(stored: Stored) -> Filed:
+    return Filed(VersionedId(stored.type, stored.id, stored.version), stored.domain, stored.last_updated, body_of(stored))
+
+
+def linked_patients(unit: Unit, referrals: Iterable[str]) -> list[str]:
+    """Ids of the Patients of these referrals, of their origins and of every copy, in all domains."""
+    patients = [stored for referral in sorted(set(referrals)) for stored in resources_of(unit, referral) if stored.type == "Patient"]
+    roots = {stored.origin_id or stored.id for stored in patients}
+    return sorted(roots | {stored.id for stored in find_copies(unit, roots)})
+
+
+def linked_referrals(unit: Unit, referrals: Iterable[str]) -> list[str]:
+    """Every referral of the person of these referrals, in order of their ids."""
+    known = set(referrals)
+    for found in referrals_of(unit, linked_patients(unit, known)).values():
+        known |= set(found)
+    return sorted(known)
+
+
+def linked_consents(unit: Unit, referrals: Iterable[str]) -> list[Stored]:
+    """Every Consent of the person of these referrals, ordered by id."""
+    known = linked_referrals(unit, referrals)
+    ids = set(referrers(unit, "Consent", "patient", [f"Patient/{patient}" for patient in linked_patients(unit, known)]))
+    ids |= {stored.id for referral in known for stored in resources_of(unit, referral) if stored.type == "Consent"}
+    return [stored for stored in find_resources(unit, sorted(ids)) if not stored.deleted]

@@ -1,0 +1,129 @@
+"""Compiling permits: the evaluator runs here when something is written, and leaves only what is permitted.
+
+A resource is judged for each organisation that stands in a relation to it and each purpose that organisation is registered for.
+Permits are cut where a Consent of the person starts or ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from gateway.access.consent import changes_of
+from gateway.access.decision import Permit
+from gateway.access.index import element_classes
+from gateway.access.keep import cut_to
+from gateway.access.records.facts import DIRECTORY, Facts, body_of, linked_referrals
+from gateway.errors import Unavailable
+from gateway.store.criteria import ALWAYS, FOREVER
+from gateway.store.database import Unit
+from gateway.store.epochs import EpochMoved, confirm_epoch, read_epoch
+from gateway.store.registry import organization_purposes
+from gateway.store.resources import Stored, domains_of, find_resources, resources_in, resources_of
+from gateway.store.visible import replace_permits
+
+_ATTEMPTS: Final = 5
+
+
+def stand_still(unit: Unit) -> None:
+    """Hold the epoch for the rest of the unit, so that what is decided in it still holds when it commits."""
+    for _ in range(_ATTEMPTS):
+        try:
+            confirm_epoch(unit, read_epoch(unit))
+        except EpochMoved:
+            continue
+        return
+    raise Unavailable
+
+
+def compile_permits(unit: Unit, resources: Sequence[Stored]) -> None:
+    """Write the permits of these resources anew."""
+    stand_still(unit)
+    facts = Facts(unit)
+    facts.load(resources)
+    rows = [row for stored in resources if not stored.deleted for row in _permits(facts, stored)]
+    replace_permits(unit, [stored.id for stored in resources], rows)
+
+
+def compile_referrals(unit: Unit, referrals: Iterable[str]) -> None:
+    """Write the permits of everything in these referrals anew."""
+    found = {stored.id: stored for referral in referrals for stored in resources_of(unit, referral)}
+    compile_permits(unit, list(found.values()))
+
+
+def compile_person(unit: Unit, referrals: Iterable[str]) -> None:
+    """Write the permits of everything in any referral of the person of these referrals anew."""
+    compile_referrals(unit, linked_referrals(unit, referrals))
+
+
+def rebuild_visible(unit: Unit, domain: str | None = None) -> int:
+    """Write all permits anew, of one domain or of all; returns how many resources were judged.
+
+    For `db reindex`, a new policy table, and an organisation whose postures or purposes changed (its old permits are void).
+    """
+    judged = 0
+    for found in [domain] if domain is not None else domains_of(unit):
+        resources = resources_in(unit, found)
+        compile_permits(unit, resources)
+        judged += len(resources)
+    return judged
+
+
+def compile_ids(unit: Unit, resource_ids: Sequence[str]) -> None:
+    """Write the permits of these resources anew."""
+    compile_permits(unit, find_resources(unit, resource_ids))
+
+
+def _candidates(facts: Facts, stored: Stored) -> Iterator[str]:
+    if stored.data_class == DIRECTORY:
+        yield from facts.readers(stored.domain)
+    elif any(party.organization == stored.domain for party in facts.parties(stored)):
+        yield stored.domain
+
+
+def _permits(facts: Facts, stored: Stored) -> Iterator[dict[str, Any]]:
+    for key in _candidates(facts, stored):
+        organization = facts.organization(key)
+        if organization is None:
+            continue
+        for purpose in sorted(organization_purposes(facts.unit, key)):
+            for element_class, start, end in _spans(facts, stored, key, organization.postures, purpose):
+                yield {
+                    "organization": key,
+                    "purpose": purpose,
+                    "type": stored.type,
+                    "last_updated": stored.last_updated,
+                    "resource": stored.id,
+                    "element_class": element_class,
+                    "valid_from": start,
+                    "valid_to": end,
+                    "policy_epoch": facts.policy.epoch_for(organization.postures),
+                }
+
+
+def _spans(facts: Facts, stored: Stored, key: str, postures: frozenset[str], purpose: str) -> Iterator[tuple[str, datetime, datetime]]:
+    """(element class, from, till) of what is permitted; spans of one class that touch are one."""
+    now = facts.unit.now
+    turns = [turn for turn in changes_of(facts.filed(facts.referrals(stored))) if turn > now]
+    starts, ends = [ALWAYS, *turns], [*turns, FOREVER]
+    open_since: dict[str, datetime] = {}
+    for start, end in zip(starts, ends, strict=True):
+        classes = _classes(facts, stored, key, postures, purpose, max(start, now))
+        for element_class in list(open_since):
+            if element_class not in classes:
+                yield element_class, open_since.pop(element_class), start
+        for element_class in classes:
+            open_since.setdefault(element_class, start)
+        if end == FOREVER:
+            for element_class in sorted(open_since):
+                yield element_class, open_since[element_class], FOREVER
+
+
+def _classes(facts: Facts, stored: Stored, key: str, postures: frozenset[str], purpose: str, at: datetime) -> frozenset[str]:
+    decision = facts.decide(stored, key, postures, purpose, at)
+    if not isinstance(decision, Permit) or decision.keep is None:
+        return frozenset()
+    body = body_of(stored)
+    kept = cut_to(decision.keep, body)
+    return element_classes(body, kept) if kept is not None else frozenset()

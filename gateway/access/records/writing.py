@@ -1,0 +1,211 @@
+"""Writing and holding resources. Nothing here leaves: what it returns is `Held`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.access.consent import carried_over, ended_stays_ended
+from gateway.access.disclosed import Held
+from gateway.access.index import references_of, tokens_of
+from gateway.access.labels import labels_of
+from gateway.access.records.facts import Facts, body_of, linked_referrals
+from gateway.access.records.permits import compile_permits, compile_person
+from gateway.access.records.reading import find_readable
+from gateway.errors import VersionConflict
+from gateway.oauth.context import Caller
+from gateway.store.criteria import BASE
+from gateway.store.database import Unit
+from gateway.store.epochs import narrow
+from gateway.store.ids import new_id
+from gateway.store.resources import (
+    Stored,
+    add_to_referral,
+    class_id,
+    find_copies,
+    find_resource,
+    find_resources,
+    insert_resource,
+    referrals_of,
+    resources_of,
+    update_resource,
+)
+from gateway.store.search import holders_of_identifier, index_resource
+from profiles.strict_json import to_json
+
+GATEWAY: Final = "gateway"
+
+
+def create(
+    unit: Unit,
+    resource: dict[str, Any],
+    *,
+    domain: str,
+    data_class: str,
+    referral: str | None,
+    origin: Held | None = None,
+    id: str | None = None,  # noqa: A002 (FHIR's own word)
+    author: str = GATEWAY,
+) -> Held:
+    """Store a new resource: id, meta.versionId "1" and meta.lastUpdated are set here, index rows and permits are written.
+
+    resource: R4 JSON that was validated. domain: the organisation whose record it is. origin: what it is a copy of.
+    id: where references to it were already written. author: client id, for the kept version.
+    """
+    resource_id = id if id is not None else new_id()
+    place = _Place(domain, data_class, referral, origin.id if origin else None, origin.version if origin else None)
+    stored = _stored(unit, resource, resource_id, place, version=1)
+    insert_resource(unit, stored, author=author)
+    _index(unit, stored, resource)
+    _judge(unit, stored, is_new=True)
+    return held_of(stored)
+
+
+def replace(unit: Unit, held: Held, resource: dict[str, Any], *, origin: Held | None = None, author: str = GATEWAY) -> Held:
+    """Store the next version of a resource; permits are written anew.
+
+    origin: given when a copy is renewed from a newer version of its origin. A Consent that was ended stays ended, and what its
+    receiver verified falls away when its terms changed. Labels only rise. Raises VersionConflict when `held` is not current.
+    """
+    current = find_resource(unit, held.id)
+    if current is None or current.deleted or current.version != held.version or resource.get("resourceType") != held.type:
+        raise VersionConflict
+    before = body_of(current)
+    if held.type == "Consent":
+        resource = carried_over(before, resource) if origin is not None else ended_stays_ended(before, resource)
+    place = _Place(
+        current.domain, current.data_class, current.referral, current.origin_id, origin.version if origin else current.origin_version
+    )
+    stored = _stored(unit, _with_labels_of(before, resource), held.id, place, version=current.version + 1)
+    if not update_resource(unit, stored, expected_version=current.version, author=author):
+        raise VersionConflict
+    _index(unit, stored, resource)
+    if held.type == "Consent" or stored.visibility_class != current.visibility_class:
+        narrow(unit)
+    _judge(unit, stored, is_new=False)
+    return held_of(stored)
+
+
+def attach(unit: Unit, held: Held, referral: str) -> None:
+    """Make a resource part of another referral of the same person (one Patient copy serves them all)."""
+    add_to_referral(unit, held.id, referral)
+    stored = find_resource(unit, held.id)
+    if stored is not None:
+        compile_permits(unit, [stored])
+
+
+def hold(unit: Unit, resource_type: str, id: str) -> Held | None:  # noqa: A002 (FHIR's own word)
+    """A resource for the layers below the doors, whoever may see it."""
+    stored = find_resource(unit, id)
+    return held_of(stored) if stored is not None and stored.type == resource_type and not stored.deleted else None
+
+
+def hold_copy(unit: Unit, origin_id: str, receiver: str) -> Held | None:
+    """A receiver's copy of a resource."""
+    return next((held_of(stored) for stored in find_copies(unit, [origin_id], receiver) if not stored.deleted), None)
+
+
+def hold_all(unit: Unit, referral: str, domain: str) -> list[Held]:
+    """What one domain holds of a referral, oldest first."""
+    return [held_of(stored) for stored in resources_of(unit, referral, domain) if not stored.deleted]
+
+
+def hold_by_identifier(unit: Unit, domain: str, resource_type: str, system: str, value: str) -> Held | None:
+    """The oldest resource of a domain with this identifier."""
+    found = find_resources(unit, holders_of_identifier(unit, resource_type, system, value))
+    return next((held_of(stored) for stored in found if stored.domain == domain and not stored.deleted), None)
+
+
+def require(unit: Unit, caller: Caller, resource_type: str, id: str) -> Held:  # noqa: A002 (FHIR's own word)
+    """What a caller wants to change, if it may see it. Raises NotFound alike for hidden, foreign, ended and never-existed.
+
+    Discloses nothing and writes no audit row: `disclose_written` ends the same unit.
+    """
+    stored, _ = find_readable(Facts(unit), caller, resource_type, id)
+    return held_of(stored)
+
+
+def referrals_of_person(unit: Unit, held: Held) -> list[str]:
+    """Every referral of the person a resource is about, in order of their ids (which is the order to lock them in)."""
+    return linked_referrals(unit, referrals_of(unit, [held.id])[held.id])
+
+
+def held_of(stored: Stored) -> Held:
+    """The hold on a row."""
+    return Held(
+        stored.id,
+        stored.type,
+        stored.version,
+        stored.last_updated,
+        stored.domain,
+        stored.data_class,
+        stored.referral,
+        stored.origin_id,
+        stored.origin_version,
+        body_of(stored),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a resource belongs; the same for all its versions but for the version of its origin."""
+
+    domain: str
+    data_class: str
+    referral: str | None
+    origin_id: str | None
+    origin_version: int | None
+
+
+def _stored(unit: Unit, resource: dict[str, Any], resource_id: str, place: _Place, *, version: int) -> Stored:
+    given = resource.get("meta") or {}
+    meta = {
+        "versionId": str(version),
+        "lastUpdated": unit.now.isoformat(timespec="microseconds"),
+        **{name: value for name, value in given.items() if name not in ("versionId", "lastUpdated")},
+    }
+    rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
+    body = {"resourceType": resource["resourceType"], "id": resource_id, "meta": meta, **rest}
+    return Stored(
+        id=resource_id,
+        type=resource["resourceType"],
+        domain=place.domain,
+        data_class=place.data_class,
+        referral=place.referral,
+        version=version,
+        last_updated=unit.now,
+        deleted=False,
+        origin_id=place.origin_id,
+        origin_version=place.origin_version,
+        visibility_class=class_id(
+            unit, domain=place.domain, data_class=place.data_class, labels="\n".join(sorted(labels_of(body))), element_class=BASE
+        ),
+        body=to_json(body).decode(),
+    )
+
+
+def _with_labels_of(before: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
+    """The resource with every label it had before: labels only rise."""
+    kept = labels_of(resource)
+    lost = [label for label in (before.get("meta") or {}).get("security") or [] if not labels_of({"meta": {"security": [label]}}) <= kept]
+    if not lost:
+        return resource
+    meta = resource.get("meta") or {}
+    return {**resource, "meta": {**meta, "security": [*(meta.get("security") or []), *lost]}}
+
+
+def _index(unit: Unit, stored: Stored, resource: dict[str, Any]) -> None:
+    index_resource(unit, stored.id, stored.type, tokens_of(resource), references_of(resource))
+
+
+def _judge(unit: Unit, stored: Stored, *, is_new: bool) -> None:
+    if stored.type != "Consent":
+        compile_permits(unit, [stored])
+        return
+    body = body_of(stored)
+    if is_new and (body.get("status") != "active" or '"deny"' in stored.body):
+        narrow(unit)
+    referrals = referrals_of(unit, [stored.id])[stored.id]
+    compile_person(unit, referrals)
+    if not referrals:
+        compile_permits(unit, [stored])
