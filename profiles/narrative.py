@@ -24,7 +24,7 @@ _ELEMENTS: Final = _words(
 )
 _ANY: Final = _words("title style class id lang xml:lang dir accesskey tabindex xmlns xml:space align")
 _OF_TABLES: Final = _words(
-    "span width valign char charoff abbr axis headers scope rowspan colspan summary frame rules cellspacing cellpadding border height bgcolor"
+    "span width valign char charoff abbr axis headers scope rowspan colspan summary frame rules cellspacing cellpadding border height"
 )
 _OF_ELEMENT: Final = {
     **dict.fromkeys(_words("table caption colgroup col thead tr tfoot tbody th td"), _OF_TABLES),
