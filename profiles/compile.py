@@ -18,6 +18,7 @@ from typing import Any, Final
 from profiles.expand import Expander
 
 FACTS_FILE: Final = Path(__file__).parent / "package" / "r4.json.gz"
+_PACKAGE: Final = "hl7.fhir.r4.core"
 _VERSION: Final = "4.0.1"
 _FHIR_TYPE: Final = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 _REGEX: Final = "http://hl7.org/fhir/StructureDefinition/regex"
@@ -27,7 +28,10 @@ _EVERYWHERE: Final = frozenset({"ele-1", "ext-1"})
 
 
 def compile_package(tarball: Path) -> dict[str, Any]:
-    """Facts of a FHIR core package: {"version", "types", "primitives", "sets", "unexpanded"}."""
+    """Facts of the FHIR R4 core package: {"version", "types", "primitives", "sets", "unexpanded"}.
+
+    Raises ValueError for any other package.
+    """
     resources = list(_definitions(tarball))
     by_url = {kind: {r["url"]: r for r in resources if r["resourceType"] == kind} for kind in ("CodeSystem", "ValueSet")}
     expander = Expander(by_url["CodeSystem"], by_url["ValueSet"])
@@ -36,8 +40,6 @@ def compile_package(tarball: Path) -> dict[str, Any]:
     for definition in resources:
         if definition["resourceType"] != "StructureDefinition" or not _is_base(definition):
             continue
-        if definition["fhirVersion"] != _VERSION:
-            raise ValueError(f"not a FHIR {_VERSION} package")
         if definition["kind"] == "primitive-type":
             primitives[definition["id"]] = _primitive(definition)
         else:
@@ -65,6 +67,10 @@ def write_facts(facts: dict[str, Any], target: Path) -> None:
 
 def _definitions(tarball: Path) -> Iterable[dict[str, Any]]:
     with tarfile.open(tarball) as archive:
+        described = archive.extractfile("package/package.json")
+        about = json.load(described) if described is not None else {}
+        if (about.get("name"), about.get("version")) != (_PACKAGE, _VERSION):
+            raise ValueError(f"not the package {_PACKAGE} {_VERSION}")
         for member in sorted(archive.getmembers(), key=lambda m: m.name):
             name = member.name.rpartition("/")[2]
             if member.isfile() and name.startswith(("StructureDefinition-", "ValueSet-", "CodeSystem-")):

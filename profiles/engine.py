@@ -13,11 +13,14 @@ from typing import Any, Final
 
 from profiles.facts import Facts, r4_facts
 from profiles.issues import Issue
+from profiles.rules_of_resources import is_native
 from profiles.run import Enough, Entries, Run, Scope
 from profiles.structure import Structure
 from profiles.surroundings import check_contained, check_entries, check_search_set
 
 _BASE: Final = "http://hl7.org/fhir/StructureDefinition/"
+# Held outside the rule tables: by surroundings, references and narrative.
+_BY_HAND: Final = frozenset({"dom-2", "dom-3", "dom-4", "dom-5", "ref-1", "txt-1", "txt-2"})
 _ERRORS: Final = frozenset({"error", "fatal"})
 
 
@@ -94,3 +97,14 @@ def r4() -> Validator:
 def has_errors(issues: Iterable[Issue]) -> bool:
     """Whether any issue makes the resource invalid."""
     return any(issue.severity in _ERRORS for issue in issues)
+
+
+def unchecked_rules(type_name: str) -> frozenset[str]:
+    """Keys of invariants that R4 sets on a type or inside it and that this validator does not hold."""
+    facts = r4_facts()
+    kept: set[str] = set()
+    for name, fact in facts.types.items():
+        if name == type_name or name.startswith(type_name + "."):
+            for keys in (fact.get("rules", []), *(element.get("rules", []) for element in fact["elements"].values())):
+                kept.update(key for key in keys if not is_native(name, key))
+    return frozenset(kept - _BY_HAND)

@@ -1,12 +1,11 @@
 """The narrative's XHTML: well-formed, only what R4 lets stand there, nothing that runs or loads.
 
-Parses with expat, document types and entity declarations refused. Answers in words; it does not repair.
+Parses with expat; document types are refused, and so are HTML's named characters, which XML does not know. It does not repair.
 Source: FHIR R4 narrative (https://hl7.org/fhir/R4/narrative.html), invariants txt-1 and txt-2.
 """
 
 from __future__ import annotations
 
-import html.entities
 import re
 from typing import Any, Final
 from xml.parsers import expat
@@ -40,8 +39,6 @@ _OF_ELEMENT: Final = {
 }
 _SCHEME: Final = re.compile(r"[\s\x00-\x20]*+([A-Za-z][A-Za-z0-9+.\-]*):", re.ASCII)
 _SAFE_SCHEMES: Final = frozenset({"http", "https", "mailto", "tel", "ftp", "urn", "cid"})
-_NAMED: Final = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});", re.ASCII)
-_XML_OWN: Final = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _DEPTH: Final = 200
 
 
@@ -65,19 +62,12 @@ def narrative_fault(div: str) -> tuple[str, str] | None:
     parser.StartDoctypeDeclHandler = reader.refuse
     parser.ProcessingInstructionHandler = reader.refuse
     try:
-        parser.Parse(_NAMED.sub(_character, div).encode("utf-8", "replace"), True)
+        parser.Parse(div.encode("utf-8", "replace"), True)
     except expat.ExpatError:
         return "txt-1", "The narrative is not well-formed XML."
     except _Refused as refused:
         return refused.key, refused.text
     return None if reader.has_content else ("txt-2", "The narrative has no content that can be read.")
-
-
-def _character(entity: re.Match[str]) -> str:
-    # XHTML's named characters may be used without a DTD; an unknown name stays and makes the parser refuse.
-    name = entity[1]
-    point = None if name in _XML_OWN else html.entities.name2codepoint.get(name)
-    return entity[0] if point is None else f"&#{point};"
 
 
 class _Reader:

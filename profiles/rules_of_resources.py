@@ -176,3 +176,8 @@ def rules_of(type_name: str, keys: Iterable[str]) -> list[tuple[Callable[[dict[s
     """(test, sentence) of those invariants of a type that are held natively; unknown keys are left out (see unchecked_rules)."""
     found = ((key, RULES.get(f"{type_name}:{key}") or RULES.get(key)) for key in keys)
     return [(rule.holds, f"{key}: {rule.says}") for key, rule in found if rule is not None]
+
+
+def is_native(type_name: str, key: str) -> bool:
+    """Whether an invariant that stands on a type, or on one of its elements, is held by these tables."""
+    return f"{type_name}:{key}" in RULES or key in RULES
