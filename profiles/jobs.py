@@ -56,7 +56,7 @@ def _issues(validator: Validator, job: dict[str, Any]) -> list[Issue]:
     except (OSError, ValueError) as fault:
         return [Issue("fatal", "exception", f"The file cannot be read ({type(fault).__name__}).")]
     except JsonFault as fault:
-        return [Issue("fatal", fault.kind, fault.text)]
+        return [Issue("fatal", "structure" if fault.kind == "structure" else "too-costly", fault.text)]
     # The base is always applied; what else was wished for is said to be missing, as a warning.
     found = [
         Issue("warning", issue.code, issue.text, issue.expression) if issue.severity == "information" else issue
