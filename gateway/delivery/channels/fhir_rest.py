@@ -84,7 +84,7 @@ class OpenFhirRest:
             answer = self._post(body)
             if answer.status == 401:
                 # it refused the caller, so it did not take the content
-                self.channel.smart.forget(self.registered, self.peer, self.client_id)
+                self.channel.smart.forget(self.registered, self.peer, self.client_id, self.token)
                 self.token = self.channel.smart.token(self.calls, self.peer, self.client_id)
                 answer = self._post(body)
         except NotOpened as closed:

@@ -78,6 +78,7 @@ class SmartClient:
     also_allowed: Collection[str] = ()
     _peers: dict[str, tuple[float, Peer]] = field(default_factory=dict, repr=False)
     _tokens: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict, repr=False)
+    _asking: dict[tuple[str, str, str], threading.Lock] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def peer(self, calls: Calls, address: Address) -> Peer:
@@ -101,23 +102,32 @@ class SmartClient:
             self._peers[address.url] = (time.monotonic() + PEER_SECONDS, peer)
         return peer
 
-    def forget(self, address: Address, peer: Peer, client_id: str | None) -> None:
-        """A token was refused: ask for a new one, and look whether the peer moved."""
+    def forget(self, address: Address, peer: Peer, client_id: str | None, refused: str) -> None:
+        """A token was refused: ask for a new one, unless another thread did, and look whether the peer moved."""
+        key = self._key(peer, client_id)
         with self._lock:
             self._peers.pop(address.url, None)
-            self._tokens.pop((peer.token_endpoint, client_id or self.client_id, peer.scope), None)
+            if key in self._tokens and self._tokens[key][1] == refused:
+                del self._tokens[key]
 
     def token(self, calls: Calls, peer: Peer, client_id: str | None) -> str:
         """An access token for a receiver. Raises NotOpened."""
-        key = (peer.token_endpoint, client_id or self.client_id, peer.scope)
+        key = self._key(peer, client_id)
         with self._lock:
-            known = self._tokens.get(key)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        token, seconds = self._fetch(calls, *key)
-        with self._lock:
-            self._tokens[key] = (time.monotonic() + seconds - min(TOKEN_MARGIN_SECONDS, seconds / 2), token)
-        return token
+            one_asks = self._asking.setdefault(key, threading.Lock())
+        # some servers end the older token when they give a newer one: threads share one, and only one of them asks for it
+        with one_asks:
+            with self._lock:
+                known = self._tokens.get(key)
+            if known is not None and known[0] > time.monotonic():
+                return known[1]
+            token, seconds = self._fetch(calls, *key)
+            with self._lock:
+                self._tokens[key] = (time.monotonic() + seconds - min(TOKEN_MARGIN_SECONDS, seconds / 2), token)
+            return token
+
+    def _key(self, peer: Peer, client_id: str | None) -> tuple[str, str, str]:
+        return peer.token_endpoint, client_id or self.client_id, peer.scope
 
     def _fetch(self, calls: Calls, endpoint: str, client_id: str, scope: str) -> tuple[str, float]:
         """Ask a token endpoint with private_key_jwt (RFC 7523 §2.2); returns the token and its seconds."""
