@@ -57,7 +57,7 @@ def state_of(filed: Iterable[Filed], flow: Flow, now: datetime) -> ConsentState:
                 found.setdefault(word, consent)
     for word in ("denied", "confirmed", "claimed"):
         if word in found:
-            return ConsentState(word, found[word].version)  # type: ignore[arg-type]  # one of the three literals
+            return ConsentState(word, found[word].version)
     return ConsentState("none")
 
 

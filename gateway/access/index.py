@@ -54,6 +54,8 @@ CODE_SYSTEMS: Final[Mapping[tuple[str, str], str]] = {
     ("Consent", "status"): "http://hl7.org/fhir/consent-state-codes",
     ("Location", "status"): "http://hl7.org/fhir/location-status",
 }
+# A longer value is not indexed: PostgreSQL refuses index rows beyond a third of a page.
+_LONGEST: Final = 500
 BASE_PARAMETERS: Final = frozenset({"status", "owner"})
 _LOCAL: Final = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
@@ -71,6 +73,7 @@ def tokens_of(resource: Mapping[str, Any]) -> list[Token]:
         Token(name, system, code, _element_class(name, system))
         for name, element in TOKENS.get(resource_type, {}).items()
         for system, code in _codes(resource.get(element), CODE_SYSTEMS.get((resource_type, name), ""))
+        if len(system) + len(code) <= _LONGEST
     ]
 
 

@@ -140,7 +140,8 @@ def load_policy(document: Mapping[str, Any], keep_lists: Mapping[str, Any]) -> P
 
 
 def _row(source: Mapping[str, Any], keep_lists: Mapping[str, Any], labels: Mapping[str, Any], words: Mapping[str, Any]) -> Row:
-    row = Row(**{name: frozenset(value) if name in _SETS else value for name, value in source.items()})
+    columns: dict[str, Any] = {name: frozenset(value) if name in _SETS else value for name, value in source.items()}
+    row = Row(**columns)
     for name, known in _VOCABULARY.items():
         wanted: frozenset[str] = getattr(row, name)
         if wanted == EVERY and row.decision == "deny" and name != "relation":

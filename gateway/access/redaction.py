@@ -113,14 +113,9 @@ def _plain(text: str) -> tuple[str, list[int]]:
         return text, list(range(len(text) + 1))
     plain, origin = [], []
     for place, character in enumerate(text):
-        if unicodedata.category(character) == "Cf":
+        if unicodedata.category(character) == "Cf" or (character == "\n" and text[place - 1 : place] == "\r"):
             continue
-        if character == "\r":
-            if text[place + 1 : place + 2] == "\n":
-                continue
-            folded = "\n"
-        else:
-            folded = unicodedata.normalize("NFKC", character)
+        folded = "\n" if character == "\r" else unicodedata.normalize("NFKC", character)
         folded = {"⁄": "/", "∕": "/", "\u2028": "\n", "\u2029": "\n", "∗": "*"}.get(folded, folded)
         plain.append(folded[:1] or character)
         origin.append(place)

@@ -75,7 +75,4 @@ def accepts_json(header: str | None) -> bool:
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
         quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
         best[media] = float(quality) if re.fullmatch(r"[01](?:\.\d{0,3})?", quality) else 0.0
-    for media in (FHIR_JSON, "application/json", "application/*", "*/*"):
-        if media in best and best[media] > 0:
-            return True
-    return False
+    return any(media in best and best[media] > 0 for media in (FHIR_JSON, "application/json", "application/*", "*/*"))

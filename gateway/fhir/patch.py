@@ -48,7 +48,8 @@ def apply_patch(resource: dict[str, Any], patch: Any) -> dict[str, Any]:
 
 
 def _require_operation(operation: Any, place: int) -> None:
-    known = _MEMBERS.get(operation.get("op")) if isinstance(operation, dict) and isinstance(operation.get("op"), str) else None
+    name_of_op = operation.get("op") if isinstance(operation, dict) else None
+    known = _MEMBERS.get(name_of_op) if isinstance(name_of_op, str) else None
     if known is None:
         raise Malformed((Issue("error", "structure", "op is one of add, remove, replace, move, copy, test.", (), f"/{place}/op"),))
     for name in sorted(known - set(operation)):

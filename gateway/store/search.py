@@ -108,18 +108,21 @@ def _token_condition(query: Query, principal: Principal, wanted: Token) -> Colum
 
 def _reference_condition(query: Query, principal: Principal, wanted: Reference) -> ColumnElement[bool]:
     row, target = _REFERENCE.alias(), _VISIBLE.alias()
-    return exists().where(
+    refers = exists().where(
         row.c.resource == _VISIBLE.c.resource,
         row.c.type == query.type,
         row.c.param == wanted.param,
         row.c.target == wanted.target,
         _has_permit(principal, row.c.resource, row.c.element_class),
-        # a reference to a hidden resource behaves like one to nothing
+    )
+    # a reference to a hidden resource behaves like one to nothing
+    known = exists().where(
         target.c.resource == wanted.target.partition("/")[2],
         target.c.type == wanted.target.partition("/")[0],
         target.c.element_class == BASE,
         permitted(principal, target),
     )
+    return and_(refers, known)
 
 
 def _conditions(query: Query, principal: Principal, horizon: datetime | None) -> list[ColumnElement[bool]]:

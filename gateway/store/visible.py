@@ -80,13 +80,14 @@ class Party:
 def permitted(principal: Principal, table: Any = _VISIBLE) -> ColumnElement[bool]:
     """The condition that a row of `visible` is a permit of this principal that stands at this time."""
     columns = table.c
-    return (
+    condition: ColumnElement[bool] = (
         (columns.organization == principal.organization)
         & (columns.purpose == principal.purpose)
         & (columns.policy_epoch == principal.policy_epoch)
         & (columns.valid_from <= principal.at)
         & (columns.valid_to > principal.at)
     )
+    return condition
 
 
 def replace_permits(unit: Unit, resource_ids: Sequence[str], permits: Iterable[Mapping[str, Any]]) -> None:
