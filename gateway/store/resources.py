@@ -105,7 +105,7 @@ def insert_resource(unit: Unit, stored: Stored, *, author: str) -> None:
     unit.connection.execute(insert(_RESOURCE).values(**{name: getattr(stored, name) for name in Stored.__slots__}))
     _keep_version(unit, stored, author)
     if stored.referral is not None:
-        add_to_referral(unit, stored.id, stored.referral)
+        unit.connection.execute(insert(_REFERRAL).values(resource=stored.id, referral=stored.referral))
 
 
 def update_resource(unit: Unit, stored: Stored, *, expected_version: int, author: str) -> bool:
@@ -185,6 +185,27 @@ def resources_in(unit: Unit, domain: str, resource_type: str | None = None) -> l
     if resource_type is not None:
         query = query.where(_RESOURCE.c.type == resource_type)
     return [Stored(*row) for row in unit.connection.execute(query.order_by(_RESOURCE.c.id))]
+
+
+def members(unit: Unit, referrals: Iterable[str], resource_type: str) -> list[tuple[str, str | None]]:
+    """(id, origin id) of the resources of one type in any of these referrals, in all domains."""
+    query = select(_RESOURCE.c.id, _RESOURCE.c.origin_id).join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
+    query = query.where(_REFERRAL.c.referral.in_(sorted(set(referrals))), _RESOURCE.c.type == resource_type)
+    return [(row[0], row[1]) for row in unit.connection.execute(query.distinct().order_by(_RESOURCE.c.id))]
+
+
+def copy_ids(unit: Unit, origin_ids: Iterable[str]) -> list[str]:
+    """Ids of the copies of some origins, in all domains."""
+    query = select(_RESOURCE.c.id).where(_RESOURCE.c.origin_id.in_(sorted(set(origin_ids)))).order_by(_RESOURCE.c.id)
+    return [row[0] for row in unit.connection.execute(query)]
+
+
+def own_request_domain(unit: Unit, referral: str) -> str | None:
+    """The domain of a referral's own ServiceRequest, which is no copy: its sender's."""
+    query = select(_RESOURCE.c.domain).join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
+    query = query.where(_REFERRAL.c.referral == referral, _RESOURCE.c.type == "ServiceRequest", _RESOURCE.c.origin_id.is_(None))
+    row = unit.connection.execute(query.order_by(_RESOURCE.c.id).limit(1)).first()
+    return str(row[0]) if row is not None else None
 
 
 def referrals_of(unit: Unit, resource_ids: Iterable[str]) -> dict[str, list[str]]:

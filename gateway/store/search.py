@@ -60,9 +60,11 @@ _REFERENCE = SearchReferenceRow.__table__  # type: ignore[attr-defined]
 _SEAL = SearchSealRow.__table__  # type: ignore[attr-defined]
 
 
-def index_resource(unit: Unit, resource_id: str, resource_type: str, tokens: Iterable[Token], references: Iterable[Reference]) -> None:
-    """Put these index rows in the place of those the resource had."""
-    for table in (_TOKEN, _REFERENCE):
+def index_resource(
+    unit: Unit, resource_id: str, resource_type: str, tokens: Iterable[Token], references: Iterable[Reference], *, is_new: bool = False
+) -> None:
+    """Put these index rows in the place of those the resource had. is_new: it had none."""
+    for table in () if is_new else (_TOKEN, _REFERENCE):
         unit.connection.execute(delete(table).where(table.c.resource == resource_id))
     token_rows = {(row.param, row.system or "", row.code or ""): row.element_class for row in tokens}
     if token_rows:

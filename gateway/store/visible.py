@@ -137,6 +137,12 @@ def parties_in(unit: Unit, referrals: Iterable[str]) -> dict[str, list[Party]]:
     return found
 
 
+def is_party(unit: Unit, referral: str, organization: str) -> bool:
+    """Whether an organisation is or was party to a referral."""
+    query = select(_PARTY.c.referral).where(_PARTY.c.referral == referral, _PARTY.c.organization == organization)
+    return unit.connection.execute(query).first() is not None
+
+
 def add_grant(unit: Unit, organization: str, reader: str) -> None:
     """Let `reader` read the directory entry of `organization`; does nothing when it already may."""
     if reader not in readers_of(unit, organization):

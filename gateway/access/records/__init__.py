@@ -15,6 +15,7 @@ from gateway.access.records.leaving import (
     disclose_ledger,
     disclose_view,
     disclose_written,
+    redact_all_for,
     redact_for,
     view_permit,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "publish_organization",
     "read",
     "rebuild_visible",
+    "redact_all_for",
     "redact_for",
     "referrals_of_person",
     "replace",

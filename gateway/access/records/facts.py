@@ -16,7 +16,7 @@ from gateway.access.labels import labels_of
 from gateway.store.criteria import Principal
 from gateway.store.database import Unit
 from gateway.store.registry import Organization, find_organization
-from gateway.store.resources import Stored, find_copies, find_resource, find_resources, referrals_of, resources_of
+from gateway.store.resources import Stored, copy_ids, find_resource, find_resources, members, own_request_domain, referrals_of
 from gateway.store.search import referrers
 from gateway.store.visible import Party, parties_in, readers_of
 from profiles.strict_json import parse_json
@@ -37,6 +37,7 @@ class Facts:
         self._senders: dict[str, str | None] = {}
         self._origins: dict[str, str | None] = {}
         self._readers: dict[str, list[str]] = {}
+        self._labels: dict[tuple[str, int], frozenset[str]] = {}
 
     def principal(self, organization: str, postures: frozenset[str], purpose: str) -> Principal:
         """For whom a query of this unit is asked."""
@@ -100,9 +101,15 @@ class Facts:
     def sender(self, referral: str) -> str | None:
         """The domain of a referral's own request; a receiver's is always a copy."""
         if referral not in self._senders:
-            requests = (found for found in resources_of(self.unit, referral) if found.type == "ServiceRequest" and found.origin_id is None)
-            self._senders[referral] = next((found.domain for found in requests), None)
+            self._senders[referral] = own_request_domain(self.unit, referral)
         return self._senders[referral]
+
+    def labels(self, stored: Stored) -> frozenset[str]:
+        """The security labels of a version."""
+        version = (stored.id, stored.version)
+        if version not in self._labels:
+            self._labels[version] = labels_of(body_of(stored))
+        return self._labels[version]
 
     def relations(self, stored: Stored, organization: str) -> list[str]:
         """What an organisation is to a resource; empty for a stranger. Another domain's record is always a stranger's."""
@@ -132,7 +139,7 @@ class Facts:
                     postures=postures,
                     purpose=purpose,
                     consent=consent,
-                    labels=labels_of(body_of(stored)),
+                    labels=self.labels(stored),
                     origin_postures=self.postures_of(self.origin_domain(stored)) if asked == "addressee" else frozenset(),
                 )
             )
@@ -154,22 +161,26 @@ def _filed(stored: Stored) -> Filed:
 
 def linked_patients(unit: Unit, referrals: Iterable[str]) -> list[str]:
     """Ids of the Patients of these referrals, of their origins and of every copy, in all domains."""
-    patients = [stored for referral in sorted(set(referrals)) for stored in resources_of(unit, referral) if stored.type == "Patient"]
-    roots = {stored.origin_id or stored.id for stored in patients}
-    return sorted(roots | {stored.id for stored in find_copies(unit, roots)})
+    roots = {origin or patient for patient, origin in members(unit, referrals, "Patient")}
+    return sorted(roots | set(copy_ids(unit, roots))) if roots else []
 
 
 def linked_referrals(unit: Unit, referrals: Iterable[str]) -> list[str]:
     """Every referral of the person of these referrals, in order of their ids."""
     known = set(referrals)
-    for found in referrals_of(unit, linked_patients(unit, known)).values():
-        known |= set(found)
-    return sorted(known)
+    return _with_referrals_of(unit, known, linked_patients(unit, known))
+
+
+def _with_referrals_of(unit: Unit, known: set[str], patients: Sequence[str]) -> list[str]:
+    return sorted(known | {referral for found in referrals_of(unit, patients).values() for referral in found})
 
 
 def linked_consents(unit: Unit, referrals: Iterable[str]) -> list[Stored]:
     """Every Consent of the person of these referrals, ordered by id."""
-    known = linked_referrals(unit, referrals)
-    ids = set(referrers(unit, "Consent", "patient", [f"Patient/{patient}" for patient in linked_patients(unit, known)]))
-    ids |= {stored.id for referral in known for stored in resources_of(unit, referral) if stored.type == "Consent"}
+    known = set(referrals)
+    if not known:
+        return []
+    patients = linked_patients(unit, known)
+    ids = set(referrers(unit, "Consent", "patient", [f"Patient/{patient}" for patient in patients]))
+    ids |= {consent for consent, _ in members(unit, _with_referrals_of(unit, known, patients), "Consent")}
     return [stored for stored in find_resources(unit, sorted(ids)) if not stored.deleted]

@@ -31,14 +31,24 @@ OPERATOR: Final = Reader("operator", "operator", "HOPERAT", "")
 
 
 def redact_for(unit: Unit, held: Held, receiver: Organization, purpose: str) -> dict[str, Any] | None:
-    """What a receiver's copy of a resource may hold: cut to the keep-list, carrying the obligations; None when it may have none.
+    """What a receiver's copy of one resource may hold; see `redact_all_for`."""
+    return redact_all_for(unit, [held], receiver, purpose)[0]
+
+
+def redact_all_for(unit: Unit, helds: Sequence[Held], receiver: Organization, purpose: str) -> list[dict[str, Any] | None]:
+    """What a receiver's copies may hold: cut to the keep-list, carrying the obligations; None where it may have none.
 
     The content has no id and no version; references still name the origin's domain and are the caller's to rewrite. A
     verification is never copied: it counts only where it was given.
     """
     stand_still(unit)
     facts = Facts(unit)
-    stored = find_resource(unit, held.id)
+    found = {stored.id: stored for stored in find_resources(unit, [held.id for held in helds])}
+    facts.load(list(found.values()))
+    return [_copy_content(facts, found.get(held.id), held, receiver, purpose) for held in helds]
+
+
+def _copy_content(facts: Facts, stored: Stored | None, held: Held, receiver: Organization, purpose: str) -> dict[str, Any] | None:
     if stored is None or stored.domain == receiver.key:
         return None
     decision = facts.policy.decide(
@@ -47,7 +57,7 @@ def redact_for(unit: Unit, held: Held, receiver: Organization, purpose: str) -> 
             data_class=stored.data_class,
             postures=receiver.postures,
             purpose=purpose,
-            consent=facts.sharing_state(stored, receiver.key, purpose, unit.now),
+            consent=facts.sharing_state(stored, receiver.key, purpose, facts.unit.now),
             labels=labels_of(held.body),
             origin_postures=facts.postures_of(stored.domain),
         )

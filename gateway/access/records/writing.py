@@ -31,6 +31,7 @@ from gateway.store.resources import (
     update_resource,
 )
 from gateway.store.search import holders_of_identifier, index_resource
+from gateway.store.visible import is_party
 from profiles.strict_json import to_json
 
 GATEWAY: Final = "gateway"
@@ -56,8 +57,11 @@ def create(
     place = _Place(domain, data_class, referral, origin.id if origin else None, origin.version if origin else None)
     stored = _stored(unit, resource, resource_id, place, version=1)
     insert_resource(unit, stored, author=author)
-    _index(unit, stored, resource)
-    _judge(unit, stored, is_new=True)
+    index_resource(unit, stored.id, stored.type, tokens_of(resource), references_of(resource), is_new=True)
+    if stored.type == "Consent" and origin is None:
+        _judge_new_consent(unit, stored)
+    elif referral is None or is_party(unit, referral, domain):  # before its domain is a party nobody may see it
+        compile_permits(unit, [stored])
     return held_of(stored)
 
 
@@ -79,10 +83,14 @@ def replace(unit: Unit, held: Held, resource: dict[str, Any], *, origin: Held | 
     stored = _stored(unit, _with_labels_of(before, resource), held.id, place, version=current.version + 1)
     if not update_resource(unit, stored, expected_version=current.version, author=author):
         raise VersionConflict
-    _index(unit, stored, resource)
-    if held.type == "Consent" or stored.visibility_class != current.visibility_class:
+    index_resource(unit, stored.id, stored.type, tokens_of(resource), references_of(resource))
+    if held.type == "Consent":
         narrow(unit)
-    _judge(unit, stored, is_new=False)
+        compile_person(unit, referrals_of(unit, [stored.id])[stored.id])
+    else:
+        if stored.visibility_class != current.visibility_class:
+            narrow(unit)
+        compile_permits(unit, [stored])
     return held_of(stored)
 
 
@@ -194,18 +202,12 @@ def _with_labels_of(before: dict[str, Any], resource: dict[str, Any]) -> dict[st
     return {**resource, "meta": {**meta, "security": [*(meta.get("security") or []), *lost]}}
 
 
-def _index(unit: Unit, stored: Stored, resource: dict[str, Any]) -> None:
-    index_resource(unit, stored.id, stored.type, tokens_of(resource), references_of(resource))
-
-
-def _judge(unit: Unit, stored: Stored, *, is_new: bool) -> None:
-    if stored.type != "Consent":
+def _judge_new_consent(unit: Unit, stored: Stored) -> None:
+    """A Consent filed anew may refuse: then everything of the person is judged again, in every linked domain."""
+    if stored.referral is None:
         compile_permits(unit, [stored])
-        return
-    body = body_of(stored)
-    if is_new and (body.get("status") != "active" or '"deny"' in stored.body):
+    elif body_of(stored).get("status") != "active" or '"deny"' in stored.body:
         narrow(unit)
-    referrals = referrals_of(unit, [stored.id])[stored.id]
-    compile_person(unit, referrals)
-    if not referrals:
+        compile_person(unit, [stored.referral])
+    elif is_party(unit, stored.referral, stored.domain):
         compile_permits(unit, [stored])
