@@ -7,7 +7,7 @@ in the resources was decided before; here only ids, versions and references take
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -34,11 +34,15 @@ class Unsendable(Exception):
     """A resource that could not be told from a second one at the receiver; a defect of ours, seen before anything leaves."""
 
 
-def transaction_bundle(resources: Sequence[dict[str, Any]], base_url: str, mode: Literal["create", "update"]) -> dict[str, Any]:
+def transaction_bundle(
+    resources: Sequence[dict[str, Any]], base_url: str, mode: Literal["create", "update"], updates: Collection[str] = ()
+) -> dict[str, Any]:
     """The transaction that brings `resources` (R4 JSON, with id) into a receiver's server.
 
     base_url: the gateway's own, for what is referred to and not pushed. mode: "create" by conditional create, "update" by
-    conditional update (both create what is not there). Raises Unsendable.
+    conditional update (both create what is not there). updates: types the receiver can update so; of these, what has changed
+    since it was first written is updated in either mode, for an older referral may have brought its first version (a Patient
+    is one over all of them). Raises Unsendable.
     Source: FHIR R4 http.html#transaction, #ccreate, #cond-update.
     """
     pushed = [resource for resource in resources if resource["resourceType"] not in NOT_PUSHED]
@@ -50,7 +54,8 @@ def transaction_bundle(resources: Sequence[dict[str, Any]], base_url: str, mode:
         address = f"{kind}/{resource['id']}"
         criterion = "identifier=" + quote("|".join(_identifier_of(resource)), safe="")
         request = {"method": "POST", "url": kind, "ifNoneExist": criterion}
-        if mode == "update":
+        renewed = kind in updates and resource.get("meta", {}).get("versionId", "1") != "1"
+        if mode == "update" or renewed:
             request = {"method": "PUT", "url": f"{kind}?{criterion}"}
         body = _for_the_wire(_point(resource, full_urls, fhir_base), fhir_base + address)
         entries.append({"fullUrl": full_urls[address], "resource": body, "request": request})

@@ -1,15 +1,21 @@
-"""Where a delivery goes at this moment: the address in the registry, read for every try, never kept in the row."""
+"""Where a delivery goes at this moment, and by which channel: read from the registry for every try, never kept in the row."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.delivery.channels.callback import Callback
+from gateway.delivery.channels.channel import Channel
+from gateway.delivery.channels.fhir_rest import FhirRest
+from gateway.delivery.channels.smart import SmartClient
+from gateway.services import Services
 from gateway.store import registry
 from gateway.store.database import Unit
 
 DELIVER: Final = "deliver"
 CALLBACK: Final = "callback"
+FHIR_REST: Final = "fhir-rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,22 @@ class Route:
     channel: str
     address: str
     client_id: str | None = None
+
+
+def make_channels(services: Services) -> dict[str, Channel]:
+    """Every channel this release has, by the name it has in the registry.
+
+    Optional settings: outbound_hosts (hosts that may give tokens beside a receiver's own), outbound_ca_file (certificates
+    to trust instead of the system's).
+    """
+    settings = services.settings
+    private = settings.allow_private_addresses
+    ca_file: str | None = getattr(settings, "outbound_ca_file", None)
+    smart = SmartClient(services.keys, settings.base_url, private, frozenset(getattr(settings, "outbound_hosts", ())))
+    return {
+        FHIR_REST: FhirRest(smart, settings.base_url, ca_file),
+        CALLBACK: Callback(services.keys, private, ca_file),
+    }
 
 
 def find_route(unit: Unit, kind: str, destination: str) -> Route | None:

@@ -27,7 +27,7 @@ from gateway.access.disclosed import Disclosed
 from gateway.delivery.channels.channel import Channel, NotOpened, Opened
 from gateway.delivery.outbound import TOTAL_SECONDS
 from gateway.delivery.retry import Reply, RetryRules, circuit_wait, judge, wait_before_retry
-from gateway.delivery.routes import Route, find_route
+from gateway.delivery.routes import Route, find_route, make_channels
 from gateway.errors import Unavailable
 from gateway.services import Services
 from gateway.store import claims, destinations, outbox
@@ -55,18 +55,6 @@ class LeaseLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Handlers:
-    """What the kinds of rows stand for.
-
-    jobs: called with (unit, services, subject), each within one transaction. preparations: called with (unit, services,
-    subject, destination) when something is about to leave; None when nothing may leave any more.
-    """
-
-    jobs: Mapping[str, Job]
-    preparations: Mapping[str, Preparation]
-
-
-@dataclass(frozen=True, slots=True)
 class Lane:
     """Threads of their own for one sort of work, so that a slow clinic never holds up a deadline."""
 
@@ -78,30 +66,34 @@ class Lane:
 class Worker:
     """One worker process.
 
-    channels: by the name of the registry's channel kinds, and "callback". lease_seconds: how long a row stays ours when we
-    die; more than a call may take.
+    jobs: by kind; called with (unit, services, subject), each within one transaction. preparations: by kind; called with
+    (unit, services, subject, destination) when something is about to leave; None when nothing may leave any more.
+    channels: by the name of the registry's channel kinds, and "callback"; default all there are. lease_seconds: how long a row
+    stays ours when we die; more than a call may take.
     """
 
     def __init__(
         self,
         services: Services,
-        handlers: Handlers,
-        channels: Mapping[str, Channel],
         *,
+        jobs: Mapping[str, Job],
+        preparations: Mapping[str, Preparation],
+        channels: Mapping[str, Channel] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         senders: int = SENDERS,
         per_destination: int = PER_DESTINATION,
         route: Callable[[Unit, str, str], Route | None] = find_route,
     ) -> None:
         self.services = services
-        self.handlers = handlers
-        self.channels = channels
+        self.jobs = jobs
+        self.preparations = preparations
+        self.channels = channels if channels is not None else make_channels(services)
         self.lease_seconds = lease_seconds
         self.rules = RetryRules.from_settings(services.settings)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.lanes = (
-            Lane(frozenset(handlers.jobs), JOBBERS, JOBS_AT_ONCE),
-            Lane(frozenset(handlers.preparations), senders, per_destination),
+            Lane(frozenset(jobs), JOBBERS, JOBS_AT_ONCE),
+            Lane(frozenset(preparations), senders, per_destination),
         )
         self._route = route
         self._stop = threading.Event()
@@ -193,7 +185,7 @@ class Worker:
         """Bring one claimed row to the end of this try. Raises nothing: what fails is kept in the row, or its lease ends."""
         known: dict[str, Any] = {"delivery": claimed.id, "kind": claimed.kind, "attempt": claimed.attempt}
         try:
-            if claimed.kind in self.handlers.jobs:
+            if claimed.kind in self.jobs:
                 self._do(claimed)
             else:
                 self._send(claimed)
@@ -208,7 +200,7 @@ class Worker:
 
     def _do(self, claimed: Claimed) -> None:
         """Run a job; its effect and the end of its row commit together or not at all."""
-        handler = self.handlers.jobs[claimed.kind]
+        handler = self.jobs[claimed.kind]
 
         def effect(unit: Unit) -> None:
             # the job first, the row last: a job locks its referral's ledger before anything else, as every move does
@@ -253,7 +245,7 @@ class Worker:
 
     def _prepare(self, opened: Opened, claimed: Claimed) -> tuple[Claimed, Disclosed, bool] | None:
         """Decide, audit and mark in one transaction; None when nothing may leave any more."""
-        preparation = self.handlers.preparations[claimed.kind]
+        preparation = self.preparations[claimed.kind]
 
         def decide(unit: Unit) -> tuple[Claimed, Disclosed, bool] | None:
             disclosed = preparation(unit, self.services, claimed.subject, claimed.destination)

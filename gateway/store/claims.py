@@ -136,24 +136,37 @@ def _due_postgresql(unit: Unit, kinds: Collection[str], concurrency: int, limit:
 
 
 def _due_sqlite(unit: Unit, kinds: Collection[str], concurrency: int, limit: int) -> Sequence[str]:
-    """The ids by one small index read a destination; the write section keeps everybody else out."""
-    callable_now = select(DESTINATION.c.kind, DESTINATION.c.destination, DESTINATION.c.open_until, _busy().label("busy")).where(
-        DESTINATION.c.kind.in_(kinds), destinations.may_be_called(unit.now)
+    """The ids by small index reads: which destinations have work and a free place, then each one's oldest rows.
+
+    The write section keeps everybody else out between the reads.
+    """
+    places = case((DESTINATION.c.open_until.is_not(None), 1), else_=concurrency)
+    waiting = OUTBOX.alias("waiting")
+    oldest = (
+        select(waiting.c.due_at)
+        .where(
+            waiting.c.state == literal_column("'due'"),
+            waiting.c.kind == DESTINATION.c.kind,
+            waiting.c.destination == DESTINATION.c.destination,
+        )
+        .order_by(waiting.c.due_at, waiting.c.id)
+        .limit(1)
+        .correlate(DESTINATION)
+        .scalar_subquery()
+    )
+    peers = (
+        select(DESTINATION.c.kind, DESTINATION.c.destination, (places - _busy()).label("free"))
+        .where(DESTINATION.c.kind.in_(kinds), destinations.may_be_called(unit.now), oldest <= unit.now, _busy() < places)
+        .order_by(oldest)
+        .limit(limit)
     )
     found: list[tuple[datetime, str]] = []
-    for peer in unit.connection.execute(callable_now).all():
-        free = (1 if peer.open_until is not None else concurrency) - peer.busy
-        if free > 0:
-            rows = unit.connection.execute(
-                select(OUTBOX.c.due_at, OUTBOX.c.id)
-                .where(
-                    _IS_DUE,
-                    OUTBOX.c.kind == peer.kind,
-                    OUTBOX.c.destination == peer.destination,
-                    OUTBOX.c.due_at <= unit.now,
-                )
-                .order_by(OUTBOX.c.due_at, OUTBOX.c.id)
-                .limit(free)
-            )
-            found.extend((row.due_at, row.id) for row in rows)
+    for peer in unit.connection.execute(peers).all():
+        rows = unit.connection.execute(
+            select(OUTBOX.c.due_at, OUTBOX.c.id)
+            .where(_IS_DUE, OUTBOX.c.kind == peer.kind, OUTBOX.c.destination == peer.destination, OUTBOX.c.due_at <= unit.now)
+            .order_by(OUTBOX.c.due_at, OUTBOX.c.id)
+            .limit(peer.free)
+        )
+        found.extend((row.due_at, row.id) for row in rows)
     return [row_id for _, row_id in sorted(found)[:limit]]

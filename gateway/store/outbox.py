@@ -42,6 +42,7 @@ class OutboxRow(Row, table=True):
             "kind",
             "destination",
             "due_at",
+            "id",
             sqlite_where=text("state = 'due'"),
             postgresql_where=text("state = 'due'"),
         ),
@@ -83,7 +84,10 @@ class OutboxRow(Row, table=True):
 
 
 OUTBOX: Final[Any] = OutboxRow.__table__  # type: ignore[attr-defined]
-LEASED: Final = (literal_column("'claimed'"), literal_column("'sending'"))  # literals, so that planners see the partial index fit
+LEASED: Final[tuple[ColumnElement[str], ...]] = (
+    literal_column("'claimed'"),
+    literal_column("'sending'"),
+)  # literals, so that planners see the partial index fit
 
 
 @dataclass(frozen=True, slots=True)

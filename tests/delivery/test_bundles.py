@@ -34,6 +34,12 @@ def test_an_update_is_a_conditional_update_by_the_same_identifier():
     }
 
 
+def test_what_changed_since_it_was_first_written_is_updated_where_the_receiver_can():
+    bundle = transaction_bundle(referral_resources(), BASE, "create", {"ServiceRequest", "Patient"})
+    methods = {entry["resource"]["resourceType"]: entry["request"]["method"] for entry in bundle["entry"]}
+    assert methods == {"Patient": "POST", "ServiceRequest": "PUT", "Task": "POST"}
+
+
 def test_references_lead_to_entries_of_the_bundle_and_else_to_the_gateway():
     found = entries()
     assert found["Task"]["resource"]["for"]["reference"] == found["Patient"]["fullUrl"] == f"urn:uuid:{PATIENT_ID}"

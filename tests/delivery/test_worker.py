@@ -13,11 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.delivery.channels.callback import Callback
-from gateway.delivery.channels.fhir_rest import FhirRest
-from gateway.delivery.channels.smart import SmartClient
 from gateway.delivery.routes import Route
-from gateway.delivery.worker import Handlers, Worker
+from gateway.delivery.worker import Worker
 from gateway.store import claims, destinations, outbox
 from gateway.store.database import Database
 from tests.delivery.peers import disclosed
@@ -29,7 +26,13 @@ class Gateway:
     """A worker with everything it needs, and the referral's part played by the test."""
 
     def __init__(self, database, keys, **settings):
-        quick = {"retry_first_seconds": 0.05, "retry_jitter": 0.0, "circuit_first_seconds": 30}
+        quick = {
+            "base_url": BASE,
+            "allow_private_addresses": True,
+            "retry_first_seconds": 0.05,
+            "retry_jitter": 0.0,
+            "circuit_first_seconds": 30,
+        }
         self.services = SimpleNamespace(settings=SimpleNamespace(**{**quick, **settings}), database=database, keys=keys)
         self.database = database
         self.keys = keys
@@ -41,13 +44,11 @@ class Gateway:
         self.job = lambda unit, subject: None
 
     def worker(self, **options):
-        channels = {
-            "fhir-rest": FhirRest(SmartClient(self.keys, BASE, allow_private=True), BASE),
-            "callback": Callback(self.keys, allow_private=True),
-        }
-        handlers = Handlers(jobs={"offer": self.run}, preparations={"deliver": self.prepare, "callback": self.prepare_view})
-        route = lambda _unit, _kind, destination: self.routes.get(destination)  # noqa: E731
-        return Worker(self.services, handlers, channels, route=route, **options)
+        def route(_unit, _kind, destination):
+            return self.routes.get(destination)
+
+        preparations = {"deliver": self.prepare, "callback": self.prepare_view}
+        return Worker(self.services, jobs={"offer": self.run}, preparations=preparations, route=route, **options)
 
     def run(self, unit, services, subject):
         self.job(unit, subject)

@@ -75,7 +75,8 @@ class OpenFhirRest:
     def send(self, claimed: Claimed, disclosed: Disclosed) -> Reply:
         """Push. A token that is refused is replaced once."""
         try:
-            bundle = transaction_bundle(_resources(disclosed), self.channel.base_url, _mode(claimed, disclosed))
+            mode = _mode(claimed, disclosed)
+            bundle = transaction_bundle(_resources(disclosed), self.channel.base_url, mode, self.peer.updates)
         except Unsendable:
             return Reply(None, ("no-identifier",), begun=False, refused_by_us=True)
         body = to_json(bundle)
