@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+import requests
 import responses
 
 from gateway.delivery import outbound
 from gateway.delivery.channels.channel import NotOpened
 from gateway.delivery.channels.fhir_rest import FhirRest
 from gateway.delivery.channels.smart import SmartClient
+from gateway.delivery.outbound import Calls
 from gateway.store.outbox import Claimed
 from tests.delivery.peers import as_json, disclosed, outcome
 
@@ -164,7 +166,9 @@ def test_retry_after_is_read(channel, ehr):
 def test_an_answer_that_trickles_ends_at_the_total_time(channel, ehr, monkeypatch):
     monkeypatch.setattr("gateway.delivery.channels.fhir_rest.TOTAL_SECONDS", 0.6)
     ehr.script.append("trickle")
+    began = time.monotonic()
     reply = push(channel, ehr)
+    assert time.monotonic() - began < 2.0  # the whole answer would take ten seconds
     assert (reply.status, reply.issue_codes, reply.begun) == (None, ("timeout",), True)
 
 
@@ -241,6 +245,14 @@ def test_a_name_is_resolved_once_for_its_connection_and_the_judged_address_is_ca
         assert opened.send(claimed(), disclosed()).accepted
     assert asked == ["ehr.test"]
     assert ehr.requests[0].headers["Host"] == f"ehr.test:{port}"
+
+
+def test_no_session_can_be_led_elsewhere_by_a_redirect(ehr, monkeypatch):
+    monkeypatch.setattr(ehr, "metadata", lambda: (307, {"Location": f"{ehr.base}/elsewhere"}, b""))
+    with Calls(lambda address: None, allow_private=True) as calls:
+        session = calls.prepare(requests.Session())
+        assert session.get(f"{ehr.address}/metadata", allow_redirects=True).status_code == 307
+    assert [request.path for request in ehr.requests] == ["/fhir/metadata"]
 
 
 def test_a_proxy_of_the_environment_is_not_used(channel, ehr, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from datetime import timedelta
 
@@ -150,6 +151,17 @@ def test_an_abandoned_claim_goes_to_anyone_and_its_old_holder_changes_nothing(bo
     assert not box.release(old)
     assert box.state(new) == "claimed"
     assert box.finish(box.send(new), DONE)
+
+
+@pytest.mark.parametrize("forged", [{"attempt": 2}, {"lease_token": "another"}])
+def test_token_and_attempt_must_both_be_those_of_the_claim(box, forged):
+    box.put()
+    (row,) = box.claim()
+    other = dataclasses.replace(row, **forged)
+    assert box.send(other) is None
+    assert not box.finish(other, DONE)
+    assert not box.release(other)
+    assert box.send(row) is not None
 
 
 def test_a_claim_whose_lease_ended_and_that_nobody_took_may_still_begin(box):
