@@ -19,8 +19,10 @@ from conformance.wire import REDACTED, Message, redacted_headers, redacted_text
 
 MARKS: Final = {"pass": "✓", "fail": "✗", "warn": "!", "not demonstrated": "?", "not applicable": "–", "error": "‼"}
 SHOWN_CHARACTERS: Final = 2000
-_PERSONAL: Final = "family|given|birthDate|birth_date|date_of_birth|line|address|telecom|phone|name|first_name|last_name|"
+_PERSONAL: Final = (
+    "family|given|birthDate|birth_date|date_of_birth|line|address|telecom|phone|name|first_name|last_name|"
     "display|div|text|narrative|note|value"
+)
 _PERSONAL_TEXT: Final = re.compile(rf'("(?:{_PERSONAL})"\s*:\s*)("(?:[^"\\]|\\.)*"|\[\s*(?:"(?:[^"\\]|\\.)*"\s*,?\s*)+\])')
 
 

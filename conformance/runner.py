@@ -10,7 +10,7 @@ import requests
 
 from conformance.checks import Check
 from conformance.parties import Party
-from conformance.session import Session
+from conformance.session import SETTLE_SECONDS, Session
 from conformance.standins.client import NoToken
 from conformance.standins.receiver import NotAnswerable
 from conformance.verdicts import ERROR, FAIL, NOT_APPLICABLE, NOT_DEMONSTRATED, PASS, WARN, Failed, NotApplicable, NotDemonstrated, Result
@@ -30,11 +30,12 @@ def run(
     checks: Iterable[Check],
     *,
     timeout: float = 20.0,
+    settle_seconds: float = SETTLE_SECONDS,
     wire: WireLog | None = None,
     report: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Run the checks and withdraw what they posted. report: called with each result as it comes. Raises Unreachable."""
-    session = Session(target, parties, timeout=timeout, wire=wire)
+    session = Session(target, parties, timeout=timeout, settle_seconds=settle_seconds, wire=wire)
     try:
         session.get("/fhir/metadata")
     except requests.RequestException as error:

@@ -26,6 +26,7 @@ from profiles.strict_json import JsonFault, to_json
 
 POLL_SECONDS: Final = 0.15
 SLOWEST_POLL_SECONDS: Final = 1.0
+SETTLE_SECONDS: Final = 1.0
 PAGES: Final = 50
 INTAKE: Final = "/intake/rms-diversion"
 
@@ -48,9 +49,21 @@ class Offer:
 
 
 class Session:
-    """The checks' hands. timeout: seconds to wait for an offer to reach the receiver."""
+    """The checks' hands.
 
-    def __init__(self, target: str, parties: Mapping[str, Party], *, timeout: float = 20.0, wire: WireLog | None = None) -> None:
+    timeout: seconds to wait for an offer to reach the receiver. settle_seconds: to wait before saying that nothing changed.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        parties: Mapping[str, Party],
+        *,
+        timeout: float = 20.0,
+        settle_seconds: float = SETTLE_SECONDS,
+        wire: WireLog | None = None,
+    ) -> None:
+        self.settle_seconds = settle_seconds
         self.target = target.rstrip("/")
         self.timeout = timeout
         self.parties = parties

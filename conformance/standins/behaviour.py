@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import Any, Final
 
 ANSWERS: Final = ("manual", "accept", "decline", "accept-twice")
@@ -51,6 +52,8 @@ class Behaviour:
 
     def change(self, wanted: Mapping[str, Any]) -> None:
         """Take over new values. Raises UnknownBehaviour and then changes nothing."""
+        # strict JSON reads 0.5 as Decimal
+        wanted = {name: float(value) if isinstance(value, Decimal) else value for name, value in wanted.items()}
         for name, value in wanted.items():
             if name not in _KINDS:
                 raise UnknownBehaviour(f"unknown behaviour {name}; known: {', '.join(sorted(_KINDS))}")
