@@ -12,6 +12,7 @@ from profiles.strict_json import JsonFault
 
 FHIR_TYPES: Final = ("application/fhir+json", "application/json")
 INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
+_HTTP_DATE: Final = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 VOLATILE: Final = frozenset({"date", "x-request-id", "request-id", "x-correlation-id", "server", "connection", "keep-alive"})
 
@@ -74,7 +75,7 @@ def without_traces(exchange: Exchange, *own: str) -> tuple[int, bytes, dict[str,
     def clean(text: str) -> str:
         for trace in (*own, *traces):
             text = text.replace(trace, "·")
-        return INSTANT.sub("·", _UUID.sub("·", text))
+        return _HTTP_DATE.sub("·", INSTANT.sub("·", _UUID.sub("·", text)))
 
     headers = {name.lower(): "·" if name.lower() in VOLATILE else clean(value) for name, value in exchange.answer_headers.items()}
     return exchange.status, clean(exchange.answer.decode("utf-8", "backslashreplace")).encode(), headers

@@ -46,7 +46,12 @@ class Messages:
 
     def new(self, **changes: Any) -> dict[str, Any]:
         """A request under a number not used before, revision 1; `changes` replace members, None removes one."""
-        message = self.example() | {KEY: f"KIT-{self._run}-{next(self._numbers):04d}", VERSION: 1}
+        number = f"{self._run}-{next(self._numbers):04d}"
+        message = self.example() | {KEY: f"KIT-{number}", VERSION: 1}
+        person = message.get("person")
+        if isinstance(person, dict) and isinstance(person.get("identifier"), str):
+            # the agency's own number makes two requests be about one person, whom an earlier offer may still show
+            person["identifier"] = f"KITP-{number}"
         # an authorization of the person would widen what the sender may read, and the checks are about the narrow view
         message.pop("consents", None)
         for name, value in changes.items():

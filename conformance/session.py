@@ -104,6 +104,15 @@ class Session:
                 return self._clients[role]
         raise NotDemonstrated(f"the clients file names no second client with the scope {INTAKE_SCOPE}: add [other_sender]")
 
+    def covers(self, role: str, kind: str, letter: str) -> bool:
+        """Whether a party's scope, as the clients file has it, covers an interaction (c, r, u, d, s) on a resource type."""
+        return any(_covers(scope, kind, letter) for scope in self.parties[role].scope.split())
+
+    def require_scope(self, role: str, kind: str, letters: str) -> None:
+        """A check about what is hidden needs a caller who could see the type. Raises NotDemonstrated."""
+        if not all(self.covers(role, kind, letter) for letter in letters):
+            raise NotDemonstrated(f"the scope of [{role}] in the clients file does not cover system/{kind}.{letters}")
+
     # what was said
     def _keep(self, exchange: Exchange) -> None:
         with self._lock:
@@ -254,3 +263,10 @@ class Session:
                 self.cancel(receipt, client)
             except (requests.RequestException, NoToken):
                 return
+
+
+def _covers(scope: str, kind: str, letter: str) -> bool:
+    resource, _, letters = scope.removeprefix("system/").partition(".")
+    if resource not in (kind, "*") or "?" in letters:
+        return False
+    return letter in {"read": "rs", "write": "cud", "*": "cruds"}.get(letters, letters)

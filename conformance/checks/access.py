@@ -131,6 +131,7 @@ def _calls(session: Session, client: SmartClient, offer: Offer) -> list[Callable
 )
 def foreign_task(session: Session) -> None:
     """Another provider reads, puts, patches and searches it: 404 and no match, equal to a Task that never was. The owner still has it."""
+    session.require_scope("stranger", "Task", "rus")
     offer = session.open_offer()
     for call in _calls(session, session.stranger, offer):
         here, never, own = call()
@@ -162,6 +163,8 @@ def foreign_person(session: Session) -> None:
         reference = member_reference(offer, name)
         address = reference.partition("/_history/")[0]
         kind = address.partition("/")[0]
+        session.require_scope("stranger", kind, "r")
+        session.require_scope("receiver", kind, "r")
         expect_status(session.receiver.call("GET", f"/fhir/{address}"), 200, why="the receiver cannot read what its Task refers to")
         never = str(uuid4())
         here = session.stranger.call("GET", f"/fhir/{address}", headers={"Accept": FHIR_JSON})

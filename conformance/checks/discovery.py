@@ -134,17 +134,8 @@ def capability_statement(session: Session) -> None:
     }
     if not offered.get("Task", set()) >= TASK_INTERACTIONS:
         raise Failed("Task is not offered with read, search-type, update and patch", answer)
-    for kind in sorted(kind for kind, codes in offered.items() if "search-type" in codes and _may_search(session, kind)):
+    for kind in sorted(kind for kind, codes in offered.items() if "search-type" in codes and session.covers("receiver", kind, "s")):
         found = session.receiver.call("GET", f"/fhir/{kind}?_count=1")
         expect_status(found, 200, why=f"{kind} is said to be searchable")
         if json_object(found).get("resourceType") != "Bundle":
             raise Failed(f"a search of {kind} is not answered with a Bundle", found)
-
-
-def _may_search(session: Session, kind: str) -> bool:
-    """Whether the receiver's own scope, as the clients file has it, covers a search of that type."""
-    for scope in session.parties["receiver"].scope.split():
-        resource, _, letters = scope.removeprefix("system/").partition(".")
-        if resource in (kind, "*") and ("s" in letters.partition("?")[0] or letters in ("read", "*")):
-            return "?" not in letters
-    return False

@@ -187,6 +187,7 @@ def one_winner(session: Session) -> None:
 )
 def declined_loses_person(session: Session) -> None:
     """After `rejected` the Patient it read is 404, and its Task stays, without the person."""
+    session.require_scope("receiver", "Patient", "r")
     offer = session.new_offer()
     person = offer.task.get("for", {}).get("reference", "")
     address = f"/fhir/{'/'.join(str(person).split('/')[-2:])}"

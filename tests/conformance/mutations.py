@@ -634,6 +634,12 @@ class MovesSinceWithTheAcceptance(Reference):
         return {**super().view(referral), **({"since": instant()} if moved else {})}
 
 
+@breaks("receipt-says-nothing-of-acceptance")
+class MovesTheReceiptsTagWithTheAcceptance(Reference):
+    def view_etag(self, referral: Referral) -> str:
+        return f'W/"{self.held["Task", referral.task].version}"'
+
+
 @breaks("receipt-says-nothing-of-decline")
 class NamesWhoDeclined(Reference):
     def view(self, referral: Referral) -> dict[str, Any]:

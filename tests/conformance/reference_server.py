@@ -405,6 +405,9 @@ class Reference:
             "issues": referral.issues,
         }
 
+    def view_etag(self, referral: Referral) -> str:
+        return f'W/"{self.word(referral)}"'
+
     def word(self, referral: Referral) -> str:
         if referral.closed_at:
             return "closed"
@@ -524,8 +527,9 @@ def make_app(gateway: Reference) -> Flask:
         return gateway.view(referral), status, {"Location": f"/referrals/{referral.receipt}"}
 
     @app.get("/referrals/<receipt>")
-    def view(receipt: str) -> dict[str, Any]:
-        return gateway.view(gateway.find_receipt(gateway.intake_caller(), receipt))
+    def view(receipt: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+        referral = gateway.find_receipt(gateway.intake_caller(), receipt)
+        return gateway.view(referral), 200, {"ETag": gateway.view_etag(referral)}
 
     @app.post("/referrals/<receipt>/cancel")
     def cancel(receipt: str) -> tuple[dict[str, Any], int]:
