@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import requests
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from conformance.exchange import Exchange
 from conformance.standins.behaviour import Behaviour, UnknownBehaviour
+from conformance.standins.client import NoToken
 from conformance.wire import Message, WireLog, redacted_headers, redacted_text
 from profiles.issues import Issue, operation_outcome
 from profiles.strict_json import JsonFault, parse_json, to_json
@@ -43,9 +45,7 @@ class RequestLog:
 
 
 class _Quiet(WSGIRequestHandler):
-    """Says nothing on the terminal, and keeps connections open as real servers do."""
-
-    protocol_version = "HTTP/1.1"
+    """Says nothing on the terminal."""
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 (the parent's name)
         """Requests are kept in requests.jsonl instead."""
@@ -105,6 +105,12 @@ def make_app(name: str, folder: Path, behaviour: Behaviour, wire: WireLog | None
     @app.errorhandler(UnknownBehaviour)
     def unknown(fault: UnknownBehaviour) -> Response:
         return Response(to_json({"error": str(fault)}), 400, content_type="application/json")
+
+    @app.errorhandler(NoToken)
+    @app.errorhandler(requests.RequestException)
+    def gateway_silent(fault: Exception) -> Response:
+        word = str(fault) if isinstance(fault, NoToken) else f"the gateway did not answer ({type(fault).__name__})"
+        return Response(to_json({"error": word}), 502, content_type="application/json")
 
     @app.errorhandler(HTTPException)
     def refused(fault: HTTPException) -> Response:

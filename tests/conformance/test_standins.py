@@ -322,6 +322,17 @@ def test_the_rms_reads_and_withdraws_its_request(gateway, rms):
     assert state(rms)["receipts"][receipt]["status"] == "closed"
 
 
+def test_a_silent_gateway_and_a_refused_client_are_said_in_a_word(gateway, rms):
+    rms.client.base_url = "http://127.0.0.1:9"
+    answer = requests.post(f"{rms.base_url}/control/read", json={"receipt": "r"}, timeout=5)
+    assert (answer.status_code, answer.json()) == (502, {"error": "the gateway did not answer (ConnectionError)"})
+    rms.client.base_url = gateway.base_url
+    gateway.clients["kit-sender"].keys = {}
+    answer = requests.post(f"{rms.base_url}/control/read", json={"receipt": "r"}, timeout=5)
+    assert answer.status_code == 502
+    assert "invalid_client" in answer.json()["error"]
+
+
 class OwnKey(HTTPSignatureKeyResolver):
     def resolve_private_key(self, key_id):
         return Gateway.own_key.private_key
