@@ -1,0 +1,153 @@
+"""A message format as one object: its published schema, what is wrong with a message, and the message as FHIR R4.
+
+Everything is compiled when the format is loaded; a defect of the shipped files stops the load. It knows no HTTP, no store,
+no clock and no other party: the same message always gives the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mappings.checker import defects_of
+from mappings.code_maps import CodeMap
+from mappings.compile import RESERVED, compile_resource
+from mappings.functions import Fault
+from mappings.message_check import MAX_FAULTS, compile_schema, named_faults, order_faults, unknown_fields
+from mappings.model import MapIssue, Mapped, MappingDefect, TraceRow
+from mappings.readers.json_pointer import compile_path, is_relative, leaves
+from mappings.rules import Collect, Group, ResourceRules, Rule, Table
+from mappings.trace import Run
+
+ROUTING: Final = "routing"
+
+
+class Format:
+    """One message format. name: as in `/intake/<name>`. schema: the published JSON Schema, with `examples`."""
+
+    def __init__(self, table: Table, schema: dict[str, Any], maps: Mapping[str, CodeMap]) -> None:
+        """Compile; raises MappingDefect naming everything that is wrong with table, maps and schema."""
+        defects = defects_of(table, maps, schema)
+        if defects:
+            raise MappingDefect(defects)
+        self.name = table.format
+        self.version = table.version
+        self.schema = schema
+        self.table = table
+        self._schema_faults = compile_schema(schema)
+        self._builders = [compile_resource(resource, maps) for resource in table.resources]
+        self._number, self._revision = compile_path(table.key[0]), compile_path(table.key[1])
+        self._elements = _elements_by_field(table)
+        self._data_classes = {resource.name: resource.data_class for resource in table.resources if resource.type}
+
+    def key(self, source: Mapping[str, Any]) -> tuple[str, int]:
+        """Request number and revision of a message that `check` found good. Raises ValueError where it has none."""
+        number, revision = self._number(source, None), self._revision(source, None)
+        if not isinstance(number, str) or not isinstance(revision, int):
+            raise ValueError("the message has no request number and revision")
+        return number.strip(), revision
+
+    def check(self, source: Any, strict: bool) -> list[MapIssue]:
+        """Every fault of a message; fields the schema does not know are errors when strict, else information."""
+        faults = list(self._schema_faults(source))
+        if isinstance(source, dict):
+            wrong = {fault.source for fault in faults}
+            later = [*order_faults(self.table, source), *named_faults(self.table, source)]
+            faults += [fault for fault in later if fault.source not in wrong]
+            text = "The schema has no such field." if strict else "The schema has no such field; it was not used."
+            severity = "error" if strict else "information"
+            faults += [
+                Fault(pointer, "structure" if strict else "informational", text, severity)
+                for pointer in unknown_fields(self.schema, source)
+            ]
+        if not faults:
+            return []
+        faults.sort(key=lambda fault: fault.severity != "error")
+        places = self._places(source)
+        return [MapIssue(f.severity, f.code, f.text, f.source, self._expression(f.source, places)) for f in faults[:MAX_FAULTS]]
+
+    def apply(self, source: Mapping[str, Any]) -> Mapped:
+        """The message as resources, with the trace of every value. Never raises: what cannot be mapped is an issue."""
+        run = Run(source)
+        made: dict[str, dict[str, Any]] = {}
+        for build in self._builders:
+            made.update(build(run))
+        routing = made.pop(ROUTING, {})
+        for collect in self.table.collects:
+            _gather(collect, made, run)
+        return Mapped(made, run.rows, list(leaves(source, "", run.read)), run.issues, routing)
+
+    def data_class(self, local_name: str) -> str | None:
+        """The data class of a resource by its local name ("consent-2"); None for a name the table does not make."""
+        return self._data_classes.get(local_name) or self._data_classes.get(local_name.rpartition("-")[0])
+
+    def _places(self, source: Any) -> dict[str, list[str]]:
+        """Where each field of this very message goes: field → FHIRPaths with indexes."""
+        places: dict[str, list[str]] = {}
+        for row in self.apply(source).trace if isinstance(source, dict) else ():
+            path = row.target.partition(":")[2]
+            if row.source is not None and not path.startswith(ROUTING) and path not in places.setdefault(row.source, []):
+                places[row.source].append(path)
+        return places
+
+    def _expression(self, pointer: str, places: Mapping[str, list[str]]) -> tuple[str, ...]:
+        """The elements a field feeds; for one that is absent or unreadable, the table's targets without list indexes."""
+        while True:
+            found = places.get(pointer) or self._elements.get(_without_indexes(pointer))
+            if found or "/" not in pointer:
+                return tuple(found or ())
+            pointer = pointer.rpartition("/")[0]
+
+
+def _without_indexes(pointer: str) -> str:
+    return "/".join("*" if step.isdigit() else step for step in pointer.split("/"))
+
+
+def _elements_by_field(table: Table) -> dict[str, list[str]]:
+    """Source field (list indexes as *) → FHIRPaths without indexes, for every field and every group around it."""
+    found: dict[str, list[str]] = {}
+    for resource in table.resources:
+        if resource.type:
+            _note(found, resource, resource.group, "", resource.type)
+    return found
+
+
+def _note(found: dict[str, list[str]], resource: ResourceRules, group: Group, base: str, path: str) -> None:
+    if group.each:
+        base = f"{_field(group.each, base)}/*"
+        path = ".".join((path, *(step.name for step in group.steps)))
+        _add(found, base.removesuffix("/*"), path)
+    for member in group.members:
+        if isinstance(member, Rule):
+            for source in member.sources:
+                _add(found, _field(source, base), f"{path}.{'.'.join(step.name for step in member.steps)}")
+        else:
+            _note(found, resource, member, base, path)
+
+
+def _add(found: dict[str, list[str]], field: str, path: str) -> None:
+    if path not in found.setdefault(field, []):
+        found[field].append(path)
+
+
+def _field(path: str, base: str) -> str:
+    return base + path[1:] if is_relative(path) else path
+
+
+def _gather(collect: Collect, made: dict[str, dict[str, Any]], run: Run) -> None:
+    """Put references to the collected resources into one list, in the order in which they were made."""
+    holder = made.get(collect.resource)
+    if holder is None:
+        return
+    names = [name for name in made if name != collect.resource and (not collect.of or _is_of(name, collect.of))]
+    if not names:
+        return
+    entries = holder.setdefault(collect.target, [])
+    for name in names:
+        target = f"{collect.resource}:{holder['resourceType']}.{collect.target}[{len(entries)}]"
+        entries.append({"reference": RESERVED + name})
+        run.rows.append(TraceRow(collect.id, None, target))
+
+
+def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
+    return name in kinds or name.rpartition("-")[0] in kinds

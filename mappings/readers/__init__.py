@@ -1,0 +1,1 @@
+"""Ways to address a value in a source message: one module a syntax."""
