@@ -18,6 +18,7 @@ PREFIX: Final = "CRISIS_GATEWAY_"
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
 _MAX_THREADS: Final = 256
+_KEYS: Final = Path("keys")
 
 
 class SettingsRefused(Exception):
@@ -126,7 +127,7 @@ class Settings:
     bind: str = _setting(_bind, "127.0.0.1:8080", "Address and port the server listens on.")
     processes: int = _setting(_whole(1, 64), 2, "Server processes.")
     threads: int = _setting(_whole(1, _MAX_THREADS), 8, "Threads of each server process.")
-    keys: Path = _setting(_path, Path("keys"), "Folder of the gateway's own keys, made at first start.")
+    keys: Path = _setting(_path, _KEYS, "Folder of the gateway's own keys, made at first start.")  # noqa: RUF009 (it is a field)
     allow_private_addresses: bool = _setting(
         _yes_or_no, False, "Whether peers may have loopback or private addresses and speak plain http (a demo, a closed network)."
     )

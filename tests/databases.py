@@ -30,7 +30,7 @@ POSTGRES = os.environ.get("CRISIS_TEST_POSTGRES_URL", "")
 def fresh_database_url(folder: Path) -> Iterator[str]:
     """The URL of an empty, migrated database that no other test uses; gone afterwards."""
     if POSTGRES:
-        with postgres_database(template=_postgres_template()) as url:
+        with migrated_postgres() as url:
             yield url
     else:
         yield fresh_sqlite_url(folder)
@@ -42,6 +42,13 @@ def fresh_sqlite_url(folder: Path) -> str:
     file = folder / "gateway.db"
     shutil.copyfile(_sqlite_template(), file)
     return f"sqlite:///{file}"
+
+
+@contextmanager
+def migrated_postgres() -> Iterator[str]:
+    """The URL of an empty, migrated PostgreSQL database."""
+    with postgres_database(template=_postgres_template()) as url:
+        yield url
 
 
 @contextmanager

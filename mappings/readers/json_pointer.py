@@ -54,6 +54,15 @@ def compile_path(path: str) -> Reader:
     """Turn a path into a closure of (message, item); null counts as MISSING."""
     steps = steps_of(path)
     relative = is_relative(path)
+    if len(steps) == 1 and not steps[0].isdecimal():
+        only = steps[0]
+
+        def read_member(message: Any, item: Any) -> Any:
+            node = item if relative else message
+            value = node.get(only) if isinstance(node, dict) else None
+            return MISSING if value is None else value
+
+        return read_member
 
     def read(message: Any, item: Any) -> Any:
         node = item if relative else message

@@ -1,0 +1,228 @@
+"""A whole gateway on a fresh database: real tokens, real HTTP routes, and people who act through them.
+
+Only the far ends are replaced: `as_rms`, `as_ehr` … are clients with keys of their own; the worker runs when a test says so.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from flask import Flask
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from werkzeug.test import Client, TestResponse
+
+from gateway.app import create_app, make_services
+from gateway.commands.parties import apply_parties
+from gateway.services import Services
+from gateway.settings import Settings
+
+BASE = "http://gateway.test"
+FHIR_JSON = "application/fhir+json"
+PATCH_JSON = "application/json-patch+json"
+
+PARTIES = """
+[organization.riverton-police]
+name = "Riverton Police Department"
+postures = ["criminal_justice_agency"]
+
+[organization.lakeside-police]
+name = "Lakeside Police Department"
+postures = ["criminal_justice_agency"]
+
+[organization.county-911]
+name = "County 911"
+postures = ["emergency_dispatch"]
+
+[organization.mercy-hospital]
+name = "Mercy Hospital"
+postures = ["covered_entity"]
+
+[organization.alder-case-management]
+name = "Alder Case Management"
+postures = ["covered_entity"]
+services = ["lead-case-management"]
+
+[organization.birch-case-management]
+name = "Birch Case Management"
+postures = ["covered_entity"]
+services = ["lead-case-management"]
+
+[organization.northside-clinic]
+name = "Northside Crisis Clinic"
+postures = ["covered_entity"]
+services = ["crisis-stabilization"]
+
+[organization.cedar-clinic]
+name = "Cedar Clinic"
+postures = ["covered_entity"]
+services = ["sobering"]
+"""
+
+SENDERS = {"rms": "riverton-police", "other-rms": "lakeside-police", "cad": "county-911", "hospital": "mercy-hospital"}
+RECEIVERS = {
+    "alder-ehr": "alder-case-management",
+    "birch-ehr": "birch-case-management",
+    "northside-ehr": "northside-clinic",
+    "cedar-ehr": "cedar-clinic",
+}
+INTAKE = "__gateway.intake.rms-diversion"
+RECEIVER_SCOPES = "system/Task.rus system/ServiceRequest.rs system/Patient.rs system/Encounter.rs system/Consent.rus system/Flag.rs system/Location.rs"
+
+
+def _parties_file(folder: Path) -> Path:
+    lines = [PARTIES]
+    for client, organization in {**SENDERS, **RECEIVERS}.items():
+        scopes = INTAKE if client in SENDERS else RECEIVER_SCOPES
+        if client == "hospital":
+            scopes = f"{INTAKE} system/Task.rs"
+        purpose = "COC" if client in SENDERS else "TREAT"
+        lines.append(
+            f'[client.{client}]\norganization = "{organization}"\njwks = "{client}.jwks.json"\nscopes = "{scopes}"\npurposes = ["{purpose}"]\n'
+        )
+    file = folder / "parties.toml"
+    file.write_text("\n".join(lines))
+    return file
+
+
+@dataclass
+class Actor:
+    """A client of the gateway with a key of its own."""
+
+    name: str
+    http: Client
+    key: ECKey
+    scope: str
+    _token: str | None = None
+
+    def assertion(self, **claims: Any) -> str:
+        now = int(time.time())
+        content = {"iss": self.name, "sub": self.name, "aud": f"{BASE}/oauth/token", "exp": now + 200, "jti": str(uuid4()), **claims}
+        return jwt.encode({"alg": "ES384", "kid": self.key.kid, "typ": "JWT"}, content, self.key, algorithms=["ES384"])
+
+    def ask_token(self, **form: Any) -> TestResponse:
+        return self.http.post(
+            "/oauth/token",
+            data={
+                "grant_type": "client_credentials",
+                "scope": self.scope,
+                "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                "client_assertion": self.assertion(),
+                **form,
+            },
+        )
+
+    @property
+    def token(self) -> str:
+        if self._token is None:
+            answer = self.ask_token()
+            assert answer.status_code == 200, answer.get_data(as_text=True)
+            self._token = answer.json["access_token"]
+        return self._token
+
+    def call(self, method: str, path: str, **more: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
+        return self.http.open(path, method=method, headers=headers, **more)
+
+    def get(self, path: str, **more: Any) -> TestResponse:
+        return self.call("GET", path, **more)
+
+    # the sender's moves
+    def send(self, message: Any, *, query: str = "", **headers: str) -> TestResponse:
+        body = message if isinstance(message, (bytes, str)) else json.dumps(message)
+        return self.call("POST", f"/intake/rms-diversion{query}", data=body, content_type="application/json", headers=headers)
+
+    def status_of(self, receipt: str) -> str:
+        return self.get(f"/referrals/{receipt}").json["status"]
+
+    def cancel(self, receipt: str) -> TestResponse:
+        return self.call("POST", f"/referrals/{receipt}/cancel")
+
+    # the receiver's moves
+    def search(self, resource_type: str, query: str = "") -> list[dict[str, Any]]:
+        answer = self.get(f"/fhir/{resource_type}{query}")
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        return [entry["resource"] for entry in answer.json.get("entry", []) if entry.get("search", {}).get("mode", "match") == "match"]
+
+    def open_tasks(self) -> list[dict[str, Any]]:
+        return [task for task in self.search("Task") if task["status"] == "requested"]
+
+    def the_task(self) -> dict[str, Any]:
+        tasks = self.open_tasks()
+        assert len(tasks) == 1, tasks
+        return tasks[0]
+
+    def put(self, task: dict[str, Any], *, if_match: str | None = "current", **changes: Any) -> TestResponse:
+        wanted = {**task, **changes}
+        headers = {} if if_match is None else {"If-Match": f'W/"{task["meta"]["versionId"]}"' if if_match == "current" else if_match}
+        return self.call("PUT", f"/fhir/Task/{task['id']}", data=json.dumps(wanted), content_type=FHIR_JSON, headers=headers)
+
+    def patch(self, resource: dict[str, Any], operations: list[dict[str, Any]], *, if_match: str | None = "current") -> TestResponse:
+        headers = {} if if_match is None else {"If-Match": f'W/"{resource["meta"]["versionId"]}"' if if_match == "current" else if_match}
+        path = f"/fhir/{resource['resourceType']}/{resource['id']}"
+        return self.call("PATCH", path, data=json.dumps(operations), content_type=PATCH_JSON, headers=headers)
+
+    def confirm(self, consent: dict[str, Any]) -> TestResponse:
+        return self.patch(consent, [{"op": "add", "path": "/verification", "value": [{"verified": True}]}])
+
+
+@dataclass
+class World:
+    """The gateway, its people and its worker."""
+
+    app: Flask
+    services: Services
+    actors: dict[str, Actor] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Actor:
+        if name.startswith("as_"):
+            return self.actors[name.removeprefix("as_").replace("_", "-")]
+        raise AttributeError(name)
+
+    def work(self) -> None:
+        """Run every job that is due, and deliveries, until nothing is left to do now."""
+        from gateway.delivery.worker import Worker
+        from gateway.referral.jobs import JOBS, PREPARATIONS
+
+        worker = Worker(self.services, jobs=JOBS, preparations=PREPARATIONS)
+        for _ in range(50):
+            if worker.run_once() == 0:
+                return
+        raise AssertionError("the worker never comes to rest")
+
+    def refer(self, sender: str = "rms", **changes: Any) -> str:
+        """Send a message, run the jobs, and return the receipt."""
+        from tests.builders import an_rms_message
+
+        answer = self.actors[sender].send(an_rms_message(**changes))
+        assert answer.status_code == 201, answer.get_data(as_text=True)
+        self.work()
+        return str(answer.json["receipt"])
+
+
+def make_world(folder: Path, database_url: str) -> World:
+    """Start a gateway on an empty database with the usual parties."""
+    keys = {name: ECKey.generate_key("P-384", auto_kid=True) for name in {**SENDERS, **RECEIVERS}}
+    for name, key in keys.items():
+        (folder / f"{name}.jwks.json").write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    settings = Settings.from_environment(
+        {
+            "CRISIS_GATEWAY_DATABASE_URL": database_url,
+            "CRISIS_GATEWAY_BASE_URL": BASE,
+            "CRISIS_GATEWAY_KEYS": str(folder / "keys"),
+            "CRISIS_GATEWAY_ALLOW_PRIVATE_ADDRESSES": "true",
+        }
+    )
+    services = make_services(settings)
+    apply_parties(services.database, _parties_file(folder))
+    app = create_app(services)
+    world = World(app, services)
+    for name, key in keys.items():
+        scope = INTAKE if name in SENDERS and name != "hospital" else f"{INTAKE} system/Task.rs" if name == "hospital" else RECEIVER_SCOPES
+        world.actors[name] = Actor(name, app.test_client(), key, scope)
+    return world
