@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flask import Flask
 
 from gateway.keys import KeyRing
@@ -11,12 +13,19 @@ from gateway.store.database import Database
 from gateway.web import fhir, guard, health, intake, metadata, oauth, outcomes, referrals
 from profiles import engine
 
+SPARE_CONNECTIONS: Final = 4  # for what a process does beside its requests: readiness, a search's second look
+
 
 def make_services(settings: Settings) -> Services:
     """Open what one process needs; call it after a fork, never before."""
     return Services(
         settings=settings,
-        database=Database(settings.database_url),
+        database=Database(
+            settings.database_url,
+            lock_seconds=settings.lock_seconds,
+            pool_size=settings.threads + SPARE_CONNECTIONS,
+            free_space_floor_bytes=settings.free_space_floor_bytes,
+        ),
         validator=engine.r4(),
         keys=KeyRing(settings.keys),
     )
@@ -26,7 +35,8 @@ def create_app(services: Services) -> Flask:
     """Put the doors on one Flask application; every route is guarded unless guard.PUBLIC names it."""
     app = Flask("gateway", static_folder=None)
     app.extensions["gateway"] = services
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["MAX_CONTENT_LENGTH"] = services.settings.request_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = services.settings.request_bytes
     outcomes.install(app, services)
     guard.install(app, services)
     for module in (health, oauth, metadata, intake, referrals, fhir):

@@ -1,8 +1,8 @@
 """The values that stand on either side of the door.
 
 `Held` is what the layers below a door may work with and nothing can render; `Disclosed`, `Outcome` and `Static` are all that can
-be rendered or sent. A `Disclosed` is sealed: x, so no other module can make one, copy
-one with other content, or forge one by subclassing.
+be rendered or sent. A `Disclosed` is sealed: it asks for a value that `gateway.access.records` alone imports, so no other module
+can make one, copy one with other content, or forge one by subclassing.
 """
 
 from __future__ import annotations

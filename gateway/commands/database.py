@@ -43,6 +43,13 @@ def open_database() -> Database:
     return database
 
 
+def require_ready() -> Settings:
+    """The settings of a process that is about to serve or work, with its database at the newest revision; or the end of the command."""
+    settings = read_settings()
+    open_database().close()
+    return settings
+
+
 def require_current(database: Database) -> None:
     """End the command with exit code 1 unless the database is at the newest revision."""
     from gateway.errors import Unavailable

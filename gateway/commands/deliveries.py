@@ -82,7 +82,11 @@ def _each(database: Database, ids: list[str], change: Callable[[Unit, str], bool
     """Change each delivery in a transaction of its own and say what became of it. Exit 1 if one was neither dead nor unknown."""
     refused = False
     for delivery_id in dict.fromkeys(ids):
-        changed = database.write(lambda unit, delivery_id=delivery_id: change(unit, delivery_id))
+
+        def work(unit: Unit, delivery_id: str = delivery_id) -> bool:
+            return change(unit, delivery_id)
+
+        changed = database.write(work)
         print(f"{delivery_id}: {done if changed else 'neither dead nor unknown'}")
         refused |= not changed
     database.close()

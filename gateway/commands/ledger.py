@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from gateway.commands.database import open_database
+from gateway.errors import NotFound
 from gateway.referral.ledger_report import print_ledger, verify_ledgers
 
 cli = typer.Typer(help="The responsibility ledger: who holds a referral, and the proof.", no_args_is_help=True)
@@ -18,7 +20,16 @@ def print_one(
     as_json: Annotated[bool, typer.Option("--json", help="Entries as JSON lines.")] = False,
 ) -> None:
     """Print the entries of one referral in order, and whether the chain holds. The reading is audited."""
-    for line in lines_of(print_ledger(open_database(), receipt, as_json=as_json)):
+    database = open_database()
+    try:
+        printed = print_ledger(database, receipt, as_json=as_json)
+    except NotFound:
+        print("no such receipt", file=sys.stderr)
+        raise typer.Exit(1) from None
+    finally:
+        database.close()
+    body = printed.body
+    for line in body["lines"] if isinstance(body, dict) else ():
         print(line)
 
 

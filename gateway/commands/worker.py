@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from gateway.app import make_services
+from gateway.commands.database import require_ready
 from gateway.delivery.worker import Worker
 from gateway.referral.jobs import JOBS, PREPARATIONS
 from gateway.services import Services
-from gateway.settings import Settings
 
 
 def make_worker(services: Services) -> Worker:
@@ -22,7 +22,7 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="Do what is due now, and what that makes due, then stop.")] = False,
 ) -> None:
     """Work off the outbox until SIGTERM; what is under way then is brought to its end."""
-    services = make_services(Settings.from_environment())
+    services = make_services(require_ready())
     try:
         if not once:
             make_worker(services).run_forever()

@@ -33,8 +33,10 @@ def parties_toml(ports: Mapping[str, int]) -> str:
     """The parties file of the demo. ports: of each stand-in, by client id."""
     parts = [
         f'[organization.{POLICE}]\nname = "{NAMES[POLICE]}"\npostures = ["criminal_justice_agency"]\n',
-        f'[client.{RMS_CLIENT}]\norganization = "{POLICE}"\njwks = "{RMS_CLIENT}/jwks.json"\nscopes = "{RMS_SCOPE}"\npurposes = ["COC"]\n'
-        f'callback = {{ address = "http://127.0.0.1:{ports[RMS_CLIENT]}/diversion-status" }}\n',
+        (
+            f'[client.{RMS_CLIENT}]\norganization = "{POLICE}"\njwks = "{RMS_CLIENT}/jwks.json"\nscopes = "{RMS_SCOPE}"\n'
+            f'purposes = ["COC"]\ncallback = {{ address = "http://127.0.0.1:{ports[RMS_CLIENT]}/diversion-status" }}\n'
+        ),
     ]
     for organization, client in EHR_CLIENTS.items():
         parts.append(
@@ -43,7 +45,8 @@ def parties_toml(ports: Mapping[str, int]) -> str:
             f'channel = {{ kind = "fhir-rest", address = "http://127.0.0.1:{ports[client]}/fhir" }}\n'
         )
         parts.append(
-            f'[client.{client}]\norganization = "{organization}"\njwks = "{client}/jwks.json"\nscopes = "{EHR_SCOPE}"\npurposes = ["TREAT"]\n'
+            f'[client.{client}]\norganization = "{organization}"\njwks = "{client}/jwks.json"\nscopes = "{EHR_SCOPE}"\n'
+            'purposes = ["TREAT"]\n'
         )
     return "\n".join(parts)
 

@@ -85,6 +85,8 @@ def curl_lines(town: Town) -> list[str]:
         f'curl -s -H "Authorization: Bearer $OFFICER" {base}/fhir/Task   # refused: police get no /fhir read',
         f'CLINIC="{token(clinic, people.EHR_SCOPE)}"',
         f'curl -s -H "Authorization: Bearer $CLINIC" "{base}/fhir/Task?status=accepted"',
-        f'curl -s -X POST http://127.0.0.1:{town.rms.port}/control/cancel -H "Content-Type: application/json" '
-        f'-d \'{{"receipt": "{town.receipts[0]}"}}\'',
+        (
+            f'curl -s -X POST http://127.0.0.1:{town.rms.port}/control/cancel -H "Content-Type: application/json" '
+            f'-d \'{{"receipt": "{town.receipts[0]}"}}\''
+        ),
     ]

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from profiles.engine import Validator
-
 import mappings
 from gateway.access import records
 from gateway.access.disclosed import Disclosed
@@ -32,6 +30,7 @@ from gateway.store.database import Unit
 from gateway.store.ids import new_id, new_secret
 from gateway.store.referrals import ReferralRow
 from mappings import Mapped
+from profiles.engine import Validator
 from profiles.issues import Issue
 from profiles.strict_json import JsonFault, canonical_json, parse_json
 
@@ -69,7 +68,8 @@ def parse_body(body: bytes) -> Any:
 def read_message(validator: Validator, cut_key: bytes, format_name: str, body: bytes, *, strict: bool) -> Taken:
     """Parse, cut, check, map and validate one message; needs no store.
 
-    cut_key: key of the hashes kept of text that was cut out. Raises Malformed, TooCostly, TooLarge or Invalid (one issue a fault: source field and FHIR element).
+    cut_key: key of the hashes kept of text that was cut out. Raises Malformed, TooCostly, TooLarge or Invalid (one issue a fault:
+    source field and FHIR element).
     """
     source = parse_body(body)
     if not isinstance(source, dict):

@@ -179,10 +179,11 @@ def end_offer(
     state: declined, expired, withdrawn or revoked. task: the Task's content before it is stripped (default: as stored);
     its status becomes rejected for a decline and cancelled otherwise. Returns the Task as it now is.
     """
-    addressed = {"from_organization": offer.receiver, "to_organization": ledger.standing.holder or ""}
-    if state != "declined":
-        addressed = {"from_organization": ledger.standing.holder or "", "to_organization": offer.receiver}
-    ledgers.append(unit, ledger, ENDS[state], actor=actor, authority=authority, offer=offer.id, **addressed)
+    holder = ledger.standing.holder or ""
+    said_by, said_to = (offer.receiver, holder) if state == "declined" else (holder, offer.receiver)
+    ledgers.append(
+        unit, ledger, ENDS[state], from_organization=said_by, to_organization=said_to, actor=actor, authority=authority, offer=offer.id
+    )
     referrals.change_offer(unit, offer.id, state=state, ended_at=unit.now)
     outbox.cancel_due(unit, DEADLINE, GATEWAY, offer.id)
     held = records.hold(unit, "Task", offer.task_id)

@@ -7,6 +7,7 @@ party that saw a part cannot write the rest away.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from gateway.access import records
@@ -229,7 +230,8 @@ def _give_back(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Refer
 
 def _note_milestones(unit: Unit, referral: ReferralRow, task: Mapping[str, Any]) -> None:
     """Keep when contact was made and whether the person engaged; the first time of each stands."""
-    found = {MILESTONE_COLUMNS[name]: unit.now for name in milestones_in(task) if getattr(referral, MILESTONE_COLUMNS[name]) is None}
+    columns = [MILESTONE_COLUMNS[name] for name in milestones_in(task)]
+    found: dict[str, datetime | None] = {column: unit.now for column in columns if getattr(referral, column) is None}
     if "engaged_at" in found and referral.not_engaged_at is not None:
         found["not_engaged_at"] = None  # a person who did not come at first and then did, engaged
     if found:

@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any, Final
 
 from gateway.access import records
-from gateway.access.disclosed import Disclosed
+from gateway.access.disclosed import Disclosed, Recipient
 from gateway.errors import NotFound
 from gateway.oauth.context import Caller
 from gateway.services import Services
@@ -105,7 +105,7 @@ def refresh_view(unit: Unit, referral_id: str) -> None:
             outbox.enqueue(unit, CALLBACK, client, referral_id)
 
 
-def disclose(unit: Unit, referral: ReferralRow, reader: records.Reader, *, event: str, status: int = 200) -> Disclosed:
+def disclose(unit: Unit, referral: ReferralRow, reader: Recipient, *, event: str, status: int = 200) -> Disclosed:
     """Render the view for one reader; the audit row is written with it."""
     permit = permit_of(unit, referral)
     view = current_view(unit, referral, permit)
