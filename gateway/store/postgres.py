@@ -35,7 +35,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway.errors import Unavailable
 from gateway.store.clock import SEQUENCE
-from gateway.store.postgres_faults import Verdict, judge
+from gateway.store.postgres_faults import Verdict, judge, wrote_in_a_read
 from gateway.store.rows import from_microseconds
 from gateway.store.units import RunAgain, Unit
 
@@ -109,20 +109,21 @@ class PostgresStore:
             with connection:
                 yield Unit(connection, from_microseconds(now), writing=False, shown_before=from_microseconds(shown_before))
         except (SQLAlchemyError, psycopg.Error) as fault:
-            if judge(fault) is Verdict.OURS:
+            if judge(fault) is Verdict.OURS or wrote_in_a_read(fault):
                 raise
             raise Unavailable from fault
 
     def _begin_read(self) -> tuple[Connection, int, int]:
         """A connection whose snapshot is still to be taken, the time, and the horizon; a connection that died is replaced."""
-        for attempt in (1, 2):
+        for _ in range(self._pool_size + 1):
             connection = self._connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             try:
                 return connection, *self._look(connection)
             except psycopg.OperationalError as fault:
+                died = connection.connection.driver_connection.closed  # type: ignore[union-attr]
                 connection.invalidate(fault)
                 connection.close()
-                if attempt == 2:
+                if not died:
                     raise
             except BaseException:
                 connection.close()

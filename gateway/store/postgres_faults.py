@@ -24,9 +24,10 @@ class Verdict(Enum):
 
 _AGAIN: Final = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 _UNIQUE: Final = "23505"
+_READ_ONLY: Final = "25006"
 _GONE: Final = frozenset(
     {
-        "25006",  # read_only_sql_transaction: we are on a standby after a failover
+        _READ_ONLY,  # read_only_sql_transaction: we are on a standby after a failover
         "25P03",  # idle_in_transaction_session_timeout
         "55P03",  # lock_not_available: lock_timeout
         "57014",  # query_canceled: statement_timeout
@@ -48,6 +49,12 @@ def judge(fault: BaseException) -> Verdict:
     if invalidated or state is None or state in _GONE or state.startswith(_GONE_CLASSES):
         return Verdict.GONE
     return Verdict.OURS
+
+
+def wrote_in_a_read(fault: BaseException) -> bool:
+    """Whether a read tried to write: our mistake there, while in a write the same error means a standby."""
+    found = _database_error(fault)
+    return found is not None and found[1] == _READ_ONLY
 
 
 def _database_error(fault: BaseException) -> tuple[bool, str | None] | None:

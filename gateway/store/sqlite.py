@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ from gateway.store.clock import system_microseconds
 from gateway.store.filesystem import create_private, free_bytes, require_local
 from gateway.store.rows import from_microseconds
 from gateway.store.sqlite_engines import make_read_engine
-from gateway.store.sqlite_writer import SqliteWriter, Work, as_failure
+from gateway.store.sqlite_fork import ForkGate
+from gateway.store.sqlite_writer import SqliteWriter, Work, as_failure, code_of
 from gateway.store.units import Unit
 
 log = structlog.get_logger(__name__)
@@ -29,6 +31,8 @@ _CLOCK: Final = text("SELECT max(at) FROM store_clock")
 _HAS_CLOCK: Final = text("SELECT 1 FROM sqlite_master WHERE name = 'store_clock'")
 _inherited: list[Any] = []
 """What a forked child got from its parent: closing it would run SQLite's clean-up on files the parent still uses."""
+
+_WROTE_IN_A_READ: Final = "SQLITE_READONLY"  # a disk that became read-only has longer names
 
 
 class SqliteStore:
@@ -43,13 +47,19 @@ class SqliteStore:
         self.path = path.resolve()
         self._wait_seconds, self._pool_size, self._floor = wait_seconds, pool_size, free_space_floor_bytes
         self._on_broken = on_broken
+        self._broken = self._unusable = False
         self._start_unopened()
-        self._broken = False
         reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget(reference))
+        os.register_at_fork(
+            before=lambda: _call(reference, SqliteStore.prepare_fork),
+            after_in_parent=lambda: _call(reference, SqliteStore.go_on),
+            after_in_child=lambda: _call(reference, SqliteStore.forget),
+        )
 
     def _start_unopened(self) -> None:
         self._pid = os.getpid()
+        self._gate = ForkGate()
+        self._forking: _Forking | None = None
         self._opening = threading.Lock()
         self._readers: Engine | None = None
         self._writer: SqliteWriter | None = None
@@ -59,8 +69,9 @@ class SqliteStore:
     @contextmanager
     def read(self) -> Iterator[Unit]:
         """One snapshot, in which nothing can be written. Raises Unavailable."""
+        self._require_own()
         try:
-            with self._read_engine().connect() as connection:
+            with self._gate.inside(), self._read_engine().connect() as connection:
                 stamp = 0
                 if self._has_clock or connection.execute(_HAS_CLOCK).first() is not None:
                     self._has_clock = True
@@ -70,18 +81,20 @@ class SqliteStore:
             raise Unavailable from None
         except DBAPIError as fault:
             failure = as_failure(fault)
-            if failure is fault:
+            if failure is fault or code_of(fault) == _WROTE_IN_A_READ:
                 raise
             raise failure from fault
 
     def write(self, work: Work) -> Any:
         """Run a work in the one writer; see SqliteWriter.write."""
-        return self._write_thread().write(work)
+        self._require_own()
+        with self._gate.inside():
+            return self._write_thread().write(work)
 
     def ready(self) -> bool:
         """Whether it can be read, this process may write, and the disk has room above the floor."""
         writer = self._writer
-        if self._broken or self._closed or (writer is not None and writer.is_stalled()):
+        if self._broken or self._closed or (writer is not None and (writer.broken or writer.is_stalled())):
             return False
         try:
             with self.read() as unit:
@@ -101,43 +114,74 @@ class SqliteStore:
             self._readers.dispose()
 
     def _read_engine(self) -> Engine:
-        if self._readers is None or self._pid != os.getpid():
-            with self._opening:
-                self._require_open()
-                if self._readers is None:
-                    create_private(self.path)
-                    self._readers = make_read_engine(self.path, self._pool_size, self._wait_seconds)
-        return self._readers
+        with self._opening:
+            if self._closed or self._unusable:
+                raise Unavailable
+            if self._readers is None:
+                create_private(self.path)
+                self._readers = make_read_engine(self.path, self._pool_size, self._wait_seconds)
+            return self._readers
 
     def _write_thread(self) -> SqliteWriter:
-        if self._writer is None or self._pid != os.getpid():
-            with self._opening:
-                self._require_open()
-                if self._writer is None:
-                    create_private(self.path)
-                    self._writer = SqliteWriter(self.path, wait_seconds=self._wait_seconds, on_broken=self._break)
-        return self._writer
-
-    def _require_open(self) -> None:
-        if self._pid != os.getpid():
-            self.forget()  # forked by something that runs no Python hooks
-        if self._closed or self._broken:
-            raise Unavailable
+        with self._opening:
+            if self._closed or self._unusable or self._broken:
+                raise Unavailable
+            if self._writer is None:
+                create_private(self.path)
+                self._writer = SqliteWriter(self.path, wait_seconds=self._wait_seconds, on_broken=self._break)
+            return self._writer
 
     def _break(self) -> None:
         self._broken = True
         self._on_broken()
 
+    # --- in a fork ---
+
+    def prepare_fork(self) -> None:
+        """Let nobody in and close everything, so that the child inherits no open database."""
+        nobody_inside = self._gate.shut(self._wait_seconds)
+        writer = self._writer
+        paused = writer if nobody_inside and writer is not None and writer.pause(self._wait_seconds) else None
+        closed = nobody_inside and paused is writer
+        if closed and self._readers is not None:
+            self._readers.dispose()
+        self._forking = _Forking(paused, closed)
+
+    def go_on(self) -> None:
+        """In the parent, after a fork."""
+        forking, self._forking = self._forking, None
+        if forking is None:
+            return  # made while another thread forked
+        if forking.paused is not None:
+            forking.paused.resume()
+        self._gate.open()
+
     def forget(self) -> None:
-        """In a forked child: neither use nor close what the parent opened."""
+        """In a forked child: start anew. What the parent could not close makes the database unusable here."""
+        unopened = self._readers is None and self._writer is None
+        if not (unopened or self._closed or (self._forking is not None and self._forking.closed)):
+            log.critical("forked while the database was in use: this process cannot use it", pid=os.getpid())
+            self._unusable = True
         if self._writer is not None:
             _inherited.append(self._writer.forget())
         if self._readers is not None:
             _inherited.append((self._readers, self._readers.pool))
         self._start_unopened()
 
+    def _require_own(self) -> None:
+        if self._pid != os.getpid():
+            self.forget()  # forked by something that runs no Python hooks
 
-def _forget(reference: weakref.ref[SqliteStore]) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Forking:
+    """How a store stands while its process forks. paused: its writer, to be resumed. closed: whether nothing of it is open."""
+
+    paused: SqliteWriter | None
+    closed: bool
+
+
+def _call(reference: weakref.ref[SqliteStore], step: Callable[[SqliteStore], None]) -> None:
     store = reference()
     if store is not None:
-        store.forget()
+        step(store)

@@ -74,6 +74,7 @@ class SqliteWriter:
         self._stopping = False
         self._last_stamp = 0
         self._lock_asked_at: float | None = None
+        self._working = threading.Lock()
         self.broken = False
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -127,12 +128,23 @@ class SqliteWriter:
         self._lock.forget()
         return self._connection, self._engine, self
 
+    def pause(self, wait_seconds: float) -> bool:
+        """Before a fork: close the connection and open none until `resume`; False when a group did not end in time."""
+        paused = self._working.acquire(timeout=wait_seconds)
+        if paused:
+            self._drop_connection()
+        return paused
+
+    def resume(self) -> None:
+        """Go on after a fork."""
+        self._working.release()
+
     # --- the thread ---
 
     def _run(self) -> None:
-        while (first := self._next(wait=True)) is not None:
+        while self._wait_for_work():
             try:
-                self._commit_group(first)
+                self._commit_group()
             except BaseException as fault:  # a waiter that is never answered would be worse than a process that ends
                 log.error("writer ended", error=type(fault).__name__)
                 self._break()
@@ -142,34 +154,40 @@ class SqliteWriter:
         self._drop_connection()
         self._lock.forget()
 
-    def _next(self, *, wait: bool) -> Item | None:
-        """The next work nobody gave up on; None when nothing waits, or with `wait` when it is time to stop."""
+    def _wait_for_work(self) -> bool:
+        """Wait until something is to be written; False when it is time to stop."""
         with self._changed:
-            while True:
-                while self._waiting:
-                    item = self._waiting.popleft()
-                    if item.future.set_running_or_notify_cancel():
-                        return item
-                if not wait or self._stopping:
-                    return None
+            while not self._waiting and not self._stopping:
                 self._changed.wait()
+            return bool(self._waiting)
 
-    def _commit_group(self, first: Item) -> None:
-        group = [first]
+    def _next(self) -> Item | None:
+        """The next work nobody gave up on, or None."""
+        with self._changed:
+            while self._waiting:
+                item = self._waiting.popleft()
+                if item.future.set_running_or_notify_cancel():
+                    return item
+        return None
+
+    def _commit_group(self) -> None:
+        group: list[Item] = []
         fault: BaseException | None = None
         try:
             self._lock_asked_at = time.monotonic()
             self._lock.acquire()
             self._lock_asked_at = None
             try:
-                self._transact(group)
+                with self._working:
+                    self._transact_or_drop(group)
             finally:
                 self._lock.release()
         except BaseException as raised:  # noqa: BLE001 (whatever it is, nobody is told that something was kept)
             fault = raised
-            log.error("writes not kept", count=len(group), error=_code(fault.__cause__ or fault))
             self._lock_asked_at = None
-            self._drop_connection()
+            if not group and (item := self._next()) is not None:
+                group.append(item)  # somebody hears of it, else this would be tried again at once and for ever
+            log.error("writes not kept", count=len(group), error=code_of(fault.__cause__ or fault))
             for item in group:
                 item.outcome = (None, Unavailable())
         for item in group:
@@ -179,8 +197,23 @@ class SqliteWriter:
         elif fault is not None and not isinstance(fault, (GroupLost, OSError, DBAPIError, sqlite3.Error)):
             raise fault
 
+    def _transact_or_drop(self, group: list[Item]) -> None:
+        """Leave no transaction behind in which the next holder of the lock would find the database locked."""
+        try:
+            self._transact(group)
+        except BaseException:
+            self._drop_connection()
+            raise
+
     def _transact(self, group: list[Item]) -> None:
-        """Begin, run the first work and those that come while there is time, commit."""
+        """Begin, run what waits and what comes while there is time, commit.
+
+        The first work is taken only now that the lock is held: whoever gave up before is not written after all.
+        """
+        first = self._next()
+        if first is None:
+            return
+        group.append(first)
         connection = self._open()
         driver = _driver(connection)
         driver.execute("BEGIN IMMEDIATE").close()
@@ -188,8 +221,8 @@ class SqliteWriter:
         kept_stamp = _read_clock(driver)
         self._last_stamp = max(self._last_stamp, kept_stamp or 0)
         ends_at = time.monotonic() + GROUP_SECONDS
-        self._run_item(connection, driver, group[0])
-        while len(group) < GROUP_ITEMS and time.monotonic() < ends_at and (item := self._next(wait=False)) is not None:
+        self._run_item(connection, driver, first)
+        while len(group) < GROUP_ITEMS and time.monotonic() < ends_at and (item := self._next()) is not None:
             group.append(item)
             self._run_item(connection, driver, item)
         if all(item.outcome[1] is not None for item in group):
@@ -264,14 +297,14 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 
 def as_failure(fault: BaseException) -> BaseException:
     """Unavailable in the place of what SQLite says of its disk, locks and file; anything else is left as it is."""
-    name = _code(fault)
+    name = code_of(fault)
     if name.startswith("SQLITE_") and not name.startswith(_OURS):
         log.error("database failed", error=name)
         return Unavailable()
     return fault
 
 
-def _code(fault: BaseException) -> str:
+def code_of(fault: BaseException) -> str:
     """SQLite's name of an error, or its class; never its text, which may quote the statement."""
     return str(getattr(getattr(fault, "orig", fault), "sqlite_errorname", type(fault).__name__))
 
