@@ -27,7 +27,7 @@ test: install ## the tests; needs Python and SQLite only (ARGS="-k word")
 	$(BIN)/python -m pytest -m "not peers" $(ARGS)
 
 test-peers: install-dev ## tests with PostgreSQL, HL7's validator and other people's clients
-	$(BIN)/python -m pytest -m peers tests/peers $(ARGS)
+	$(BIN)/python -m pytest -m peers -ra --durations=5 tests/peers $(ARGS)
 
 lint: install-dev ## format, rules, types, imports
 	$(BIN)/ruff format --check .
