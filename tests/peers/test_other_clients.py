@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from conformance.exchange import Http
 from conformance.keys import make_keys
 from conformance.standins.client import SmartClient
 from tests.builders import an_rms_message
+from tests.peers.machine import outside_environment, require_programs
 from tests.peers.running_gateway import running_gateway
 
 pytestmark = pytest.mark.peers
@@ -41,7 +45,9 @@ jwks = "alder-ehr.jwks.json"
 scopes = "system/Task.rus system/ServiceRequest.rs system/Patient.rs system/Encounter.rs"
 purposes = ["TREAT"]
 """
+OAUTH4WEBAPI = "oauth4webapi@3.8.8"
 WAIT_SECONDS = 20
+NPM_SECONDS = 120
 READS = ("Task", "ServiceRequest", "Patient")
 
 
@@ -68,7 +74,15 @@ def referred(tmp_path_factory):
         headers = {"Content-Type": "application/json"}
         answer = rms.call_again("POST", "/intake/rms-diversion", body=json.dumps(message).encode(), headers=headers)
         assert answer.status == 201, answer.answer
+        _wait_for_the_offer(SmartClient(base_url, "alder-ehr", [key], "system/Task.rs", Http("clinic", "gateway")))
         yield Referred(base_url, message, {"keys": [key.as_dict(private=True)]})
+
+
+def _wait_for_the_offer(clinic):
+    until = time.monotonic() + WAIT_SECONDS
+    while not clinic.call_again("GET", "/fhir/Task?status=requested").json().get("entry"):
+        assert time.monotonic() < until, "the worker makes no offer"
+        time.sleep(0.2)
 
 
 @pytest.mark.filterwarnings("default")  # theirs, not ours to mend
@@ -78,7 +92,8 @@ def test_cumulus_gets_a_token_by_discovery_and_reads_the_referral(referred):
     async def read():
         client = cumulus.FhirClient(f"{referred.base_url}/fhir", READS, smart_client_id="alder-ehr", smart_jwks=referred.clinic_jwks)
         async with client:
-            task = await _the_task(client)
+            found = (await client.request("GET", "Task?status=requested", retry_delays=[])).json()
+            (task,) = [entry["resource"] for entry in found["entry"]]
             again, request, patient = [
                 (await client.request("GET", address, retry_delays=[])).json()
                 for address in (f"Task/{task['id']}", task["focus"]["reference"], task["for"]["reference"])
@@ -96,12 +111,26 @@ def test_cumulus_gets_a_token_by_discovery_and_reads_the_referral(referred):
     assert referred.message["agency"]["case_number"] not in json.dumps([task, request, patient])
 
 
-async def _the_task(client):
-    """The Task that the worker's offer makes; asked for until it is there."""
-    until = time.monotonic() + WAIT_SECONDS
-    while True:
-        found = (await client.request("GET", "Task?status=requested", retry_delays=[])).json()
-        if found.get("entry"):
-            return found["entry"][0]["resource"]
-        assert time.monotonic() < until, found
-        await asyncio.sleep(0.2)
+def test_oauth4webapi_on_node_gets_a_token_by_rfc_8414_and_searches(referred, tmp_path):
+    require_programs(("node", "npm"), ("nodejs", "npm"))
+    on_node(tmp_path, "npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", OAUTH4WEBAPI)
+    shutil.copy(Path(__file__).parent / "oauth4webapi_client.mjs", tmp_path)
+    asked = {
+        "issuer": referred.base_url,
+        "clientId": "alder-ehr",
+        "jwk": referred.clinic_jwks["keys"][0],
+        "scope": "system/Task.rs",
+        "search": f"{referred.base_url}/fhir/Task?owner=Organization/alder-case-management",
+    }
+    answer = json.loads(on_node(tmp_path, "node", "oauth4webapi_client.mjs", said=json.dumps(asked)))
+    assert answer["token"] == {"token_type": "bearer", "expires_in": 300, "scope": "system/Task.rs"}
+    assert (answer["status"], answer["body"]["type"]) == (200, "searchset")
+    assert {entry["resource"]["resourceType"] for entry in answer["body"]["entry"]} == {"Task"}
+
+
+def on_node(folder, *command, said=""):
+    done = subprocess.run(
+        command, cwd=folder, env=outside_environment(), input=said, capture_output=True, text=True, timeout=NPM_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
