@@ -6,7 +6,9 @@ from typing import Final
 
 from flask import Flask
 
+from gateway.delivery.jwks_fetch import make_fetch
 from gateway.keys import KeyRing
+from gateway.oauth.key_sets import KeySets
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.store.database import Database
@@ -28,6 +30,7 @@ def make_services(settings: Settings) -> Services:
         ),
         validator=engine.r4(),
         keys=KeyRing(settings.keys),
+        key_sets=KeySets(make_fetch(allow_private=settings.allow_private_addresses, ca_file=settings.outbound_ca_file)),
     )
 
 

@@ -15,6 +15,31 @@ depends_on = None
 def upgrade() -> None:
     """Change the schema; it is never changed back, a mistake gets a revision of its own."""
     op.create_table(
+        "access_token",
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("token_id", sa.String(), nullable=False),
+        sa.Column("client", sa.String(), nullable=False),
+        sa.Column("organization", sa.String(), nullable=False),
+        sa.Column("scopes", sa.String(), nullable=False),
+        sa.Column("purpose", sa.String(), nullable=False),
+        sa.Column("issued_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    with op.batch_alter_table("access_token", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_access_token_expires_at"), ["expires_at"], unique=False)
+
+    op.create_table(
+        "assertion_replay",
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("jti_digest", sa.String(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "jti_digest"),
+    )
+    with op.batch_alter_table("assertion_replay", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_assertion_replay_expires_at"), ["expires_at"], unique=False)
+
+    op.create_table(
         "audit_event",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("recorded", sa.BigInteger(), nullable=False),
@@ -31,6 +56,21 @@ def upgrade() -> None:
         batch_op.create_index("audit_event_organization", ["organization", "recorded"], unique=False)
         batch_op.create_index("audit_event_time", ["recorded", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_audit_event_referral"), ["referral"], unique=False)
+
+    op.create_table(
+        "client",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("organization", sa.String(), nullable=False),
+        sa.Column("scopes", sa.String(), nullable=False),
+        sa.Column("purposes", sa.Text(), nullable=False),
+        sa.Column("jwks", sa.Text(), nullable=True),
+        sa.Column("jwks_url", sa.String(), nullable=True),
+        sa.Column("callback", sa.String(), nullable=True),
+        sa.Column("suspended", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("client", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_client_organization"), ["organization"], unique=False)
 
     op.create_table(
         "destination",
@@ -107,6 +147,25 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("offer", schema=None) as batch_op:
         batch_op.create_index("offer_of_referral", ["referral", "offered_at"], unique=False)
+
+    op.create_table(
+        "organization",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("postures", sa.Text(), nullable=False),
+        sa.Column("channel_kind", sa.String(), nullable=True),
+        sa.Column("channel_address", sa.String(), nullable=True),
+        sa.Column("channel_client", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_table(
+        "organization_service",
+        sa.Column("organization", sa.String(), nullable=False),
+        sa.Column("service", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("organization", "service"),
+    )
+    with op.batch_alter_table("organization_service", schema=None) as batch_op:
+        batch_op.create_index("organization_service_of", ["service", "organization"], unique=False)
 
     op.create_table(
         "outbox",
