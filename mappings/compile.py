@@ -7,7 +7,7 @@ placed, and the trace needs no second pass. Nothing is placed for a value that i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from mappings.code_maps import CodeMap
 from mappings.functions import VALUES
@@ -20,10 +20,6 @@ Fill = Callable[[Run, Scope], None]
 Parent = Callable[[Scope], tuple[dict[str, Any], str]]
 Holds = Callable[[Any, Any], bool]
 Place = Callable[[Run, Scope, Any, str | None], None]
-
-
-# References of the mapping's output; text of a message must not be taken for one.
-RESERVED: Final = "urn:local:"
 
 
 def clone(value: Any) -> Any:
@@ -225,6 +221,7 @@ def _constant(rule: Rule, place: Place) -> Fill:
 def _copied(rule: Rule, place: Place, code_map: CodeMap | None) -> Fill:
     source, form, required = rule.sources[0], rule.form, rule.required
     read, relative = compile_path(source), is_relative(source)
+    place_list = _compile_list_place(rule)
     suffix = source[1:] if relative else source
 
     def one(run: Run, scope: Scope, value: Any, pointer: str) -> Any:
@@ -233,8 +230,6 @@ def _copied(rule: Rule, place: Place, code_map: CodeMap | None) -> Fill:
             value = value.strip()  # R4 string: leading and trailing whitespace should be removed
         elif isinstance(value, (dict, list)):
             return _fault(run, scope, rule, "structure", "The field holds a structure where one value is expected.", pointer)
-            if value.startswith(RESERVED):
-                return _fault(run, scope, rule, "value", "The text begins with a prefix that is reserved for references.", pointer)
         if value == "":
             return MISSING
         if code_map is None:
@@ -248,7 +243,7 @@ def _copied(rule: Rule, place: Place, code_map: CodeMap | None) -> Fill:
         value = read(run.message, scope.item)
         pointer = scope.pointer + suffix if relative else suffix
         if isinstance(value, list):
-            _fill_list(run, scope, rule, [(one(run, scope, entry, f"{pointer}/{i}"), f"{pointer}/{i}") for i, entry in enumerate(value)])
+            place_list(run, scope, [(one(run, scope, entry, f"{pointer}/{i}"), f"{pointer}/{i}") for i, entry in enumerate(value)])
             return
         found = MISSING if value is MISSING else one(run, scope, value, pointer)
         if found is not MISSING:
@@ -259,17 +254,22 @@ def _copied(rule: Rule, place: Place, code_map: CodeMap | None) -> Fill:
     return fill
 
 
-def _fill_list(run: Run, scope: Scope, rule: Rule, found: list[tuple[Any, str]]) -> None:
-    """A source list fills the target list entry by entry."""
-    found = [(value, pointer) for value, pointer in found if value is not MISSING]
-    if not found:
-        return
-    node, path = _compile_parent(rule.steps[:-1])(scope)
-    entries = node.setdefault(rule.steps[-1].name, [])
-    for value, pointer in found:
-        target = f"{path}.{rule.steps[-1].name}[{len(entries)}]"
-        run.rows.append(TraceRow(rule.id, pointer, target, rule.code_map))
-        entries.append(value)
+def _compile_list_place(rule: Rule) -> Callable[[Run, Scope, list[tuple[Any, str]]], None]:
+    """The closure that fills the target list from a source list, entry by entry."""
+    parent = _compile_parent(rule.steps[:-1])
+    name = rule.steps[-1].name
+
+    def place_list(run: Run, scope: Scope, entries: list[tuple[Any, str]]) -> None:
+        found = [(value, pointer) for value, pointer in entries if value is not MISSING]
+        if not found:
+            return
+        node, path = parent(scope)
+        placed = node.setdefault(name, [])
+        for value, pointer in found:
+            run.rows.append(TraceRow(rule.id, pointer, f"{path}.{name}[{len(placed)}]", rule.code_map))
+            placed.append(value)
+
+    return place_list
 
 
 def _through_function(rule: Rule, place: Place) -> Fill:
@@ -283,8 +283,9 @@ def _through_function(rule: Rule, place: Place) -> Fill:
             value = read(run.message, scope.item)
             values.append(None if value is MISSING else value)
             if value is not MISSING:
-                pointers.append(pointer_below(scope.pointer, path))
-        run.read.update(pointers)
+                pointer = pointer_below(scope.pointer, path)
+                pointers.append(pointer)
+                run.read.update(_values_read(value, pointer))
         try:
             result = function(*values)
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError):  # only where the schema was not held
@@ -299,6 +300,13 @@ def _through_function(rule: Rule, place: Place) -> Fill:
         run.rows.extend(last._replace(source=pointer) for pointer in pointers[1:])
 
     return fill
+
+
+def _values_read(value: Any, pointer: str) -> Sequence[str]:
+    """Pointers of what a function used of a source: of a structure only its plain entries, for it may hold fields nobody knows."""
+    if isinstance(value, list):
+        return [f"{pointer}/{index}" for index, entry in enumerate(value) if not isinstance(entry, (dict, list))]
+    return () if isinstance(value, dict) else (pointer,)
 
 
 def _fault(run: Run, scope: Scope, rule: Rule, code: str, text: str, pointer: str) -> Any:

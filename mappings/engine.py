@@ -11,12 +11,11 @@ from typing import Any, Final
 
 from mappings.checker import defects_of
 from mappings.code_maps import CodeMap
-from mappings.compile import RESERVED, compile_resource
-from mappings.functions import Fault
-from mappings.message_check import MAX_FAULTS, compile_schema, named_faults, order_faults, unknown_fields
-from mappings.model import MapIssue, Mapped, MappingDefect, TraceRow
-from mappings.readers.json_pointer import compile_path, is_relative, leaves
-from mappings.rules import Collect, Group, ResourceRules, Rule, Table
+from mappings.compile import compile_resource
+from mappings.message_check import MAX_FAULTS, compile_schema, named_faults, order_faults, reserved_texts, unknown_fields
+from mappings.model import RESERVED, MapIssue, Mapped, MappingDefect, TraceRow
+from mappings.readers.json_pointer import compile_path, is_relative, values
+from mappings.rules import Collect, Group, Rule, Table
 from mappings.trace import Run
 
 ROUTING: Final = "routing"
@@ -50,21 +49,17 @@ class Format:
     def check(self, source: Any, strict: bool) -> list[MapIssue]:
         """Every fault of a message; fields the schema does not know are errors when strict, else information."""
         faults = list(self._schema_faults(source))
+        unknown: list[MapIssue] = []
         if isinstance(source, dict):
             wrong = {fault.source for fault in faults}
-            later = [*order_faults(self.table, source), *named_faults(self.table, source)]
+            later = [*order_faults(self.table, source), *named_faults(self.table, source), *reserved_texts(source)]
             faults += [fault for fault in later if fault.source not in wrong]
-            text = "The schema has no such field." if strict else "The schema has no such field; it was not used."
-            severity = "error" if strict else "information"
-            faults += [
-                Fault(pointer, "structure" if strict else "informational", text, severity)
-                for pointer in unknown_fields(self.schema, source)
-            ]
-        if not faults:
-            return []
-        faults.sort(key=lambda fault: fault.severity != "error")
-        places = self._places(source)
-        return [MapIssue(f.severity, f.code, f.text, f.source, self._expression(f.source, places)) for f in faults[:MAX_FAULTS]]
+            unknown = [_unknown(pointer, strict) for pointer in unknown_fields(self.schema, source)]
+        if faults:
+            places = self._places(source)
+            found = [MapIssue(f.severity, f.code, f.text, f.source, self._expression(f.source, places)) for f in faults]
+            unknown = [*found, *unknown]
+        return sorted(unknown, key=lambda issue: issue.severity != "error")[:MAX_FAULTS]
 
     def apply(self, source: Mapping[str, Any]) -> Mapped:
         """The message as resources, with the trace of every value. Never raises: what cannot be mapped is an issue."""
@@ -75,7 +70,8 @@ class Format:
         routing = made.pop(ROUTING, {})
         for collect in self.table.collects:
             _gather(collect, made, run)
-        return Mapped(made, run.rows, list(leaves(source, "", run.read)), run.issues, routing)
+        unused = [pointer for value, pointer in values(source, "") if value is not None and pointer not in run.read]
+        return Mapped(made, run.rows, unused, run.issues, routing)
 
     def data_class(self, local_name: str) -> str | None:
         """The data class of a resource by its local name ("consent-2"); None for a name the table does not make."""
@@ -99,6 +95,13 @@ class Format:
             pointer = pointer.rpartition("/")[0]
 
 
+def _unknown(pointer: str, strict: bool) -> MapIssue:
+    """No element is named: a field nobody knows feeds none."""
+    if strict:
+        return MapIssue("error", "structure", "The schema has no such field.", pointer)
+    return MapIssue("information", "informational", "The schema has no such field; it was not used.", pointer)
+
+
 def _without_indexes(pointer: str) -> str:
     return "/".join("*" if step.isdigit() else step for step in pointer.split("/"))
 
@@ -108,26 +111,29 @@ def _elements_by_field(table: Table) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for resource in table.resources:
         if resource.type:
-            _note(found, resource, resource.group, "", resource.type)
+            _note(found, resource.group, "", resource.type)
     return found
 
 
-def _note(found: dict[str, list[str]], resource: ResourceRules, group: Group, base: str, path: str) -> None:
+def _note(found: dict[str, list[str]], group: Group, base: str, path: str) -> None:
     if group.each:
         base = f"{_field(group.each, base)}/*"
         path = ".".join((path, *(step.name for step in group.steps)))
-        _add(found, base.removesuffix("/*"), path)
     for member in group.members:
         if isinstance(member, Rule):
             for source in member.sources:
-                _add(found, _field(source, base), f"{path}.{'.'.join(step.name for step in member.steps)}")
+                _add(found, _without_indexes(_field(source, base)), f"{path}.{'.'.join(step.name for step in member.steps)}")
         else:
-            _note(found, resource, member, base, path)
+            _note(found, member, base, path)
 
 
 def _add(found: dict[str, list[str]], field: str, path: str) -> None:
-    if path not in found.setdefault(field, []):
-        found[field].append(path)
+    """Note an element of a field; of what stands around the field, the element's first step ("Patient.name") is enough."""
+    head = ".".join(path.split(".")[:2])
+    while field:
+        if path not in found.setdefault(field, []):
+            found[field].append(path)
+        field, path = field.rpartition("/")[0], head
 
 
 def _field(path: str, base: str) -> str:

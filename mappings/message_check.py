@@ -18,11 +18,13 @@ import jsonschema_rs
 
 from mappings.checker import resolve
 from mappings.functions import CHECKS, Fault
-from mappings.readers.json_pointer import MISSING, compile_path, escaped, pointer_below
+from mappings.model import RESERVED
+from mappings.readers.json_pointer import MISSING, compile_path, escaped, pointer_below, values
 from mappings.rules import Order, Table
 
 MAX_FAULTS: Final = 200
-DATE_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})", re.ASCII)
+# The zones of R4's dateTime; Python reads offsets up to a day.
+DATE_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]((0\d|1[0-3]):[0-5]\d|14:00))", re.ASCII)
 DATE: Final = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?", re.ASCII)
 FIRST_ZONE: Final = timedelta(hours=14)
 LAST_ZONE: Final = timedelta(hours=12)
@@ -43,8 +45,13 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     "exclusiveMinimum": ("value", "The number must be larger than {limit}."),
     "pattern": ("value", "The text is not written as the schema asks."),
     "uniqueItems": ("value", "An entry of the list stands twice."),
+    "minProperties": ("required", "The object has no field."),
+    "anyOf": ("required", "One of several fields is needed; the schema names them."),
+    "dependentRequired": ("required", "A field is needed beside the others."),
     "falseSchema": ("business-rule", "The field has no place beside the others."),
 }
+# Keywords that speak of one plain value: a wrong value breaks several at once and is one fault, told by the first of these.
+OF_A_VALUE: Final = ("type", "enum", "maxLength", "format", "minLength", "pattern", "maximum", "minimum", "exclusiveMinimum")
 FORMATS: Final[Mapping[str, str]] = {
     "date-time": "Not an instant that exists, with its time zone, such as 2026-11-24T02:14:00-08:00.",
     "date": "Not a date that exists, written YYYY, YYYY-MM or YYYY-MM-DD.",
@@ -116,18 +123,26 @@ def compile_schema(schema: Mapping[str, Any]) -> Callable[[Any], Iterator[Fault]
     validator = jsonschema_rs.Draft202012Validator(dict(schema), validate_formats=True, formats=checks)
 
     def faults(message: Any) -> Iterator[Fault]:
+        found: dict[tuple[str, str], tuple[int, Fault]] = {}
         for error in validator.iter_errors(message):
             kind: Any = error.kind  # its members depend on the keyword; the package's types do not say so
             pointer = "".join(f"/{escaped(str(step))}" for step in error.instance_path)
             if kind.name == "required":
                 pointer += f"/{escaped(kind.property)}"
-            if kind.name == "format":
-                yield Fault(pointer, "value", FORMATS.get(kind.format, "Not of the format the schema names."))
-                continue
-            code, text = SENTENCES.get(kind.name, ("value", "The field breaks a rule of the schema."))
-            yield Fault(pointer, code, text.format(limit=getattr(kind, "limit", "")))
+            rank = OF_A_VALUE.index(kind.name) if kind.name in OF_A_VALUE else 0
+            place = (pointer, "" if kind.name in OF_A_VALUE else kind.name)
+            if place not in found or rank < found[place][0]:
+                found[place] = (rank, _fault_of(kind, pointer))
+        yield from (fault for _, fault in found.values())
 
     return faults
+
+
+def _fault_of(kind: Any, pointer: str) -> Fault:
+    if kind.name == "format":
+        return Fault(pointer, "value", FORMATS.get(kind.format, "Not of the format the schema names."))
+    code, text = SENTENCES.get(kind.name, ("value", "The field breaks a rule of the schema."))
+    return Fault(pointer, code, text.format(limit=getattr(kind, "limit", "")))
 
 
 def unknown_fields(schema: Mapping[str, Any], message: Any) -> Iterator[str]:
@@ -145,6 +160,13 @@ def unknown_fields(schema: Mapping[str, Any], message: Any) -> Iterator[str]:
                     yield here
         elif isinstance(value, list) and "items" in node:
             pending.extend((node["items"], child, f"{pointer}/{index}") for index, child in enumerate(value))
+
+
+def reserved_texts(message: Any) -> Iterator[Fault]:
+    """Texts that would be taken for a reference of the mapping's own output."""
+    for value, pointer in values(message, ""):
+        if isinstance(value, str) and value.lstrip().startswith(RESERVED):
+            yield Fault(pointer, "value", f"The text begins with {RESERVED}, which is reserved.")
 
 
 def order_faults(table: Table, message: Any) -> Iterator[Fault]:

@@ -6,7 +6,10 @@ No issue here carries a value of the message: issues are shown to callers and ke
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+# Begins each reference of a mapping's output to another of its resources; text of a message must not be taken for one.
+RESERVED: Final = "urn:local:"
 
 
 class MappingDefect(Exception):

@@ -53,7 +53,7 @@ def location_name(place: str | None, address: dict[str, Any] | None, _coordinate
 
 
 @value_function("hazards-text")
-def hazards_text(hazards: list[str]) -> str | None:
+def hazards_text(hazards: list[str] | None) -> str | None:
     """Location.description of the hazards, or None where there are none."""
     return f"Hazards: {'; '.join(hazard.strip() for hazard in hazards)}" if hazards else None
 
@@ -178,10 +178,10 @@ def exclusion_answers(
 
 
 @value_function("safety-states")
-def safety_states(facts: list[dict[str, Any]]) -> dict[str, str]:
+def safety_states(facts: list[dict[str, Any]] | None) -> dict[str, str]:
     """Reported safety facts by code: present, unknown or absent; of two reports the less safe one."""
     states: dict[str, str] = {}
-    for fact in facts:
+    for fact in facts or ():
         known = states.get(fact["code"], "absent")
         states[fact["code"]] = min(known, fact["state"], key=UNSAFE_FIRST.index)
     return states
@@ -246,3 +246,25 @@ def plausible_birth_date(message: dict[str, Any]) -> Iterator[Fault]:
         return
     if age > OLDEST_YEARS:
         yield Fault("/person/birth_date", "value", f"The birth date lies more than {OLDEST_YEARS} years back.")
+
+
+# Shorter pieces ("theft", "220") stand in ordinary sentences.
+SHORTEST_DETAIL: Final = 6
+
+
+@check_function("no-case-details-for-the-provider")
+def no_case_details_for_the_provider(message: dict[str, Any]) -> Iterator[Fault]:
+    """Warn where text for the provider repeats the case number, a statute or an offence: those stay with the sender."""
+    offences = _dict(message.get("probable_cause")).get("offences")
+    found = [_dict(message.get("agency")).get("case_number")]
+    for offence in offences if isinstance(offences, list) else ():
+        found += [_dict(offence).get(name) for name in ("statute", "description")]
+    details = [text.strip().casefold() for text in found if isinstance(text, str) and len(text.strip()) >= SHORTEST_DETAIL]
+    texts = {
+        "/narrative": message.get("narrative"),
+        "/person/description": _dict(message.get("person")).get("description"),
+        "/warm_handoff/wait_location": _dict(message.get("warm_handoff")).get("wait_location"),
+    }
+    for pointer, text in texts.items():
+        if isinstance(text, str) and any(detail in text.casefold() for detail in details):
+            yield Fault(pointer, "business-rule", "The text goes to the provider and repeats what stays with the sender.", "warning")

@@ -78,16 +78,14 @@ def compile_path(path: str) -> Reader:
     return read
 
 
-def leaves(value: Any, pointer: str, covered: set[str]) -> Iterator[str]:
-    """Pointers of the values below `value` that neither stand in `covered` nor below an entry of it."""
-    pending = [(value, pointer)]
+def values(tree: Any, pointer: str) -> Iterator[tuple[Any, str]]:
+    """Each plain value in `tree`, which stands at `pointer`, with its own pointer, in document order."""
+    pending = [(tree, pointer)]
     while pending:
         node, here = pending.pop()
-        if here in covered:
-            continue
-        if isinstance(node, dict) and node:
+        if isinstance(node, dict):
             pending.extend((child, f"{here}/{escaped(name)}") for name, child in reversed(node.items()))
-        elif isinstance(node, list) and node:
+        elif isinstance(node, list):
             pending.extend((child, f"{here}/{index}") for index, child in reversed(list(enumerate(node))))
-        elif node is not None:
-            yield here
+        else:
+            yield node, here
