@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,9 +19,17 @@ from joserfc.jwk import ECKey
 from werkzeug.test import Client, TestResponse
 
 from gateway.app import create_app, make_services
+from gateway.audit.events import audit_rows
 from gateway.commands.parties import apply_parties
+from gateway.referral.ledger import read_entries
+from gateway.referral.responsibility import Entry, verify
 from gateway.services import Services
 from gateway.settings import Settings
+from gateway.store import outbox, referrals
+from gateway.store.audit import AuditRow
+from gateway.store.database import Unit
+from gateway.store.ledger import holder_of
+from gateway.store.referrals import ReferralRow
 
 BASE = "http://gateway.test"
 FHIR_JSON = "application/fhir+json"
@@ -72,7 +81,9 @@ RECEIVERS = {
     "cedar-ehr": "cedar-clinic",
 }
 INTAKE = "__gateway.intake.rms-diversion"
-RECEIVER_SCOPES = "system/Task.rus system/ServiceRequest.rs system/Patient.rs system/Encounter.rs system/Consent.rus system/Flag.rs system/Location.rs"
+RECEIVER_SCOPES = (
+    "system/Task.rus system/ServiceRequest.rs system/Patient.rs system/Encounter.rs system/Consent.rus system/Flag.rs system/Location.rs"
+)
 
 
 def _parties_file(folder: Path) -> Path:
@@ -83,7 +94,8 @@ def _parties_file(folder: Path) -> Path:
             scopes = f"{INTAKE} system/Task.rs"
         purpose = "COC" if client in SENDERS else "TREAT"
         lines.append(
-            f'[client.{client}]\norganization = "{organization}"\njwks = "{client}.jwks.json"\nscopes = "{scopes}"\npurposes = ["{purpose}"]\n'
+            f'[client.{client}]\norganization = "{organization}"\njwks = "{client}.jwks.json"\n'
+            f'scopes = "{scopes}"\npurposes = ["{purpose}"]\n'
         )
     file = folder / "parties.toml"
     file.write_text("\n".join(lines))
@@ -124,6 +136,10 @@ class Actor:
             assert answer.status_code == 200, answer.get_data(as_text=True)
             self._token = answer.json["access_token"]
         return self._token
+
+    def with_scope(self, scope: str) -> Actor:
+        """The same client with a token of another scope."""
+        return Actor(self.name, self.http, self.key, scope)
 
     def call(self, method: str, path: str, **more: Any) -> TestResponse:
         headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
@@ -194,6 +210,50 @@ class World:
             if worker.run_once() == 0:
                 return
         raise AssertionError("the worker never comes to rest")
+
+    def _referral(self, unit: Unit, receipt: str) -> ReferralRow:
+        found = referrals.find_by_any_receipt(unit, receipt)
+        assert found is not None, receipt
+        return found
+
+    def holder_of(self, receipt: str) -> str | None:
+        """Who holds a referral, by the ledger."""
+        with self.services.database.read() as unit:
+            return holder_of(unit, self._referral(unit, receipt).id)
+
+    def ledger_of(self, receipt: str) -> list[Entry]:
+        """The ledger's entries, in order; it is sound."""
+        with self.services.database.read() as unit:
+            entries = read_entries(unit, self._referral(unit, receipt).id)
+        assert verify(entries, "coordinator") == []
+        return entries
+
+    def audit(self, **wanted: Any) -> list[AuditRow]:
+        """Audit rows in order of time."""
+        with self.services.database.read() as unit:
+            return audit_rows(unit, **wanted)
+
+    def pass_deadline(self, receipt: str) -> None:
+        """Let the accept deadline of the open offers be over, as if the clock had gone on."""
+
+        def work(unit: Unit) -> None:
+            for offer in referrals.offers_of(unit, self._referral(unit, receipt).id):
+                if offer.state == "open":
+                    referrals.change_offer(unit, offer.id, accept_by=unit.now - timedelta(seconds=1))
+                    outbox.enqueue(unit, "deadline", "gateway", offer.id)
+
+        self.services.database.write(work)
+
+    def pass_closing_time(self, receipt: str) -> None:
+        """Let the protocol's fixed time after entry be over."""
+
+        def work(unit: Unit) -> None:
+            referral = self._referral(unit, receipt)
+            referrals.change_referral(unit, referral.id, closes_at=unit.now - timedelta(seconds=1))
+            outbox.enqueue(unit, "close", "gateway", referral.id)
+
+        self.services.database.write(work)
+        self.work()
 
     def refer(self, sender: str = "rms", **changes: Any) -> str:
         """Send a message, run the jobs, and return the receipt."""

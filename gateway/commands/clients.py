@@ -19,8 +19,7 @@ from gateway.access.posture import PURPOSES
 from gateway.commands.addresses import address_check
 from gateway.commands.database import open_database, read_settings
 from gateway.oauth.jwks import KeysRefused
-from gateway.oauth.scopes import parse_scopes
-from gateway.referral.directory import put_client, read_keys, scope_faults
+from gateway.referral.directory import put_client, read_keys, read_scopes, scope_faults
 from gateway.store import registry
 from gateway.store.database import Unit
 from gateway.store.registry import Client
@@ -49,7 +48,7 @@ def add(
     keys = _keys(jwks, fault, faults)
     if faults:
         _refuse(*faults)
-    client = Client(client_id, organization, str(parse_scopes(scopes)), frozenset(purpose), *keys, callback)
+    client = Client(client_id, organization, str(read_scopes(scopes)), frozenset(purpose), *keys, callback)
 
     def work(unit: Unit) -> str:
         if registry.find_organization(unit, organization) is None:

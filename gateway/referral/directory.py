@@ -19,7 +19,7 @@ from gateway.access import records
 from gateway.access.posture import POSTURES, PURPOSES
 from gateway.fhir.interactions import INTERACTIONS
 from gateway.oauth.jwks import KeysRefused, require_public_keys
-from gateway.oauth.scopes import parse_scopes
+from gateway.oauth.scopes import ScopeMalformed, Scopes, parse_scopes
 from gateway.store import registry
 from gateway.store.database import Unit
 from gateway.store.registry import Channel, Client, Organization
@@ -172,8 +172,7 @@ def service_types() -> frozenset[str]:
 def scope_faults(text: str) -> Iterator[str]:
     """What of a registered scope this gateway does not have."""
     for word in text.split():
-        scopes = parse_scopes(word)
-        if not scopes:
+        if not read_scopes(word):
             yield f"{word} is no scope of this gateway"
             continue
         kind = word.removeprefix("system/").partition(".")[0]
@@ -181,6 +180,14 @@ def scope_faults(text: str) -> Iterator[str]:
             yield f"{word}: {kind} is not offered"
         if word.startswith("__") and word.removeprefix("__gateway.intake.") not in mappings.formats():
             yield f"{word} is no scope of this gateway"
+
+
+def read_scopes(text: str) -> Scopes:
+    """The scopes of a registration; none where the text is malformed, which `scope_faults` names."""
+    try:
+        return parse_scopes(text)
+    except ScopeMalformed:
+        return Scopes()
 
 
 def read_keys(folder: Path, value: str, address_fault: AddressCheck) -> tuple[dict[str, Any] | None, str | None]:
@@ -259,7 +266,7 @@ def _client(reading: _Reading, key: str, table: Mapping[str, Any]) -> Client:
     return Client(
         id=key,
         organization=reading.text(table, "organization", place),
-        scopes=str(parse_scopes(scopes)),
+        scopes=str(read_scopes(scopes)),
         purposes=reading.words(table, "purposes", place, PURPOSES, needed=True),
         jwks=jwks,
         jwks_url=jwks_url,

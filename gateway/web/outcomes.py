@@ -161,7 +161,8 @@ def _refusal(outcome: Outcome) -> Response:
     if isinstance(failure, Forbidden):
         headers["WWW-Authenticate"] = f'Bearer realm="{REALM}", error="insufficient_scope"'
     body = operation_outcome(failure.issues)
-    body["id"] = outcome.request_id
+    if status == 500:
+        body["id"] = outcome.request_id  # elsewhere it stands in the header alone: equal refusals have equal bodies
     return Response(to_json(body), status, headers, content_type="application/fhir+json")
 
 
