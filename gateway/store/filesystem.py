@@ -6,6 +6,7 @@ either being told (https://sqlite.org/wal.html). Such a place is refused; where 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -79,5 +80,12 @@ def free_bytes(path: Path) -> int:
 
 
 def create_private(path: Path) -> None:
-    """Make an empty file that only its owner reads, unless it is there: SQLite gives its side files the same rights."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    """Make an empty file that only its owner reads, unless it is there: SQLite gives its side files the same rights.
+
+    One that is there is not opened, not even for a moment: closing it would drop every lock this process holds on it, and
+    another process that closes the database would then delete the journal we go on writing to, with all that it holds
+    (https://sqlite.org/howtocorrupt.html §2.2).
+    """
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
