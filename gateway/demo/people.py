@@ -122,8 +122,10 @@ def with_signed_authorization(now: datetime) -> dict[str, Any]:
 
 
 def of_somebody_unidentified(now: datetime) -> dict[str, Any]:
-    """A person whose name nobody knows, without any consent."""
-    return _message(now, 118590, 1)
+    """A person whose name nobody knows, without any consent; the officer leaves it to the protocol whom to ask."""
+    message = _message(now, 118590, 1)
+    message.pop("services_requested", None)
+    return message
 
 
 def justice_values(message: Mapping[str, Any]) -> list[str]:

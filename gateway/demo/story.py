@@ -27,6 +27,7 @@ class Case:
     message: dict[str, Any] = field(repr=False)
     receipt: str
     task: str = ""
+    view: dict[str, Any] | None = field(default=None, repr=False)  # as the officer's system read it last
 
 
 class Story:
@@ -176,10 +177,11 @@ class Story:
         file = read_file(self.town.ehrs[organization], case.task)
         self.terminal.side_by_side(
             "the officer's system reads",
-            officers_view(view),
+            officers_view(view, case.view),
             f"{NAMES[organization]} reads",
             clinics_view(file, people.justice_values(case.message)),
         )
+        case.view = view
         entries = self.entries(case)
         standing = standing_of(entries, FALLBACK)
         self.terminal.holder(str(standing.holder), entries[-1])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 
 from rich.console import Console
 from rich.panel import Panel
@@ -83,9 +85,15 @@ class Terminal:
         table = Table(title="the audit log", title_justify="left", box=None, header_style="dim", padding=(0, 2, 0, 0))
         for name in ("at (UTC)", "what", "to", "policy rows", "outcome"):
             table.add_column(name, overflow="fold")
-        for row in rows:
-            table.add_row(f"{row.recorded:%H:%M:%S}", row.action, row.organization, row.policy_row, row.outcome)
+        for (organization, outcome), run in groupby(rows, key=lambda row: (row.organization, row.outcome)):
+            together = list(run)
+            done = ", ".join(
+                action if count == 1 else f"{count} × {action}" for action, count in Counter(row.action for row in together).items()
+            )
+            policy = " ".join(sorted({each for row in together for each in row.policy_row.split()}))
+            table.add_row(f"{together[0].recorded:%H:%M:%S}", done, organization, policy, outcome)
         self.console.print(table)
+        self.console.print(Text(f"  {len(rows)} rows, those that follow each other to one party in one line", style="dim"))
 
     def lines(self, title: str, rows: Mapping[str, str]) -> None:
         """Names and addresses."""

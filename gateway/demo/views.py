@@ -21,11 +21,13 @@ def require(answer: Answer, status: int, what: str) -> Answer:
     return answer
 
 
-def officers_view(view: Mapping[str, Any]) -> View:
-    """Rows of `GET /referrals/<receipt>`: all that it holds."""
+def officers_view(view: Mapping[str, Any], read_before: Mapping[str, Any] | None) -> View:
+    """Rows of `GET /referrals/<receipt>`: all that it holds. read_before: the view read before this one; its `next` is not told twice."""
     then = view.get("next") or {}
     rows = [("status", str(view["status"])), ("since", f"{clock(view['since'])} UTC")]
-    if isinstance(then, Mapping):
+    if read_before is not None and read_before.get("next") == then:
+        rows.append(("next", "the same as before"))
+    elif isinstance(then, Mapping):
         rows += [(f"next: {name}", value if isinstance(value, str) else json.dumps(value)) for name, value in then.items() if value]
     else:
         rows.append(("next", str(then)))

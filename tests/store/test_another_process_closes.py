@@ -18,7 +18,8 @@ import sys
 from sqlalchemy import text
 from gateway.store.database import Database
 database = Database(sys.argv[1])
-database.write(lambda unit: unit.connection.execute(text("INSERT INTO destination (kind, destination, failures) VALUES ('test', 'other', 0)")))
+add = text("INSERT INTO destination (kind, destination, failures) VALUES ('test', 'other', 0)")
+database.write(lambda unit: unit.connection.execute(add))
 database.close()
 """
 
