@@ -7,6 +7,7 @@ no two rules fill one target unless their conditions exclude each other, rule id
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from itertools import combinations
 from typing import Any
 
@@ -65,8 +66,12 @@ def _of_group(name: str, group: Group, repeats: tuple[str, ...], schema: Mapping
 def _of_rule(rule: Rule, repeats: tuple[str, ...], maps: Mapping[str, CodeMap], schema: Mapping[str, Any]) -> Iterator[str]:
     for path in (*rule.sources, *(condition.path for condition in rule.when)):
         yield from (f"rule {rule.id}: {defect}" for defect in _of_path(path, repeats, schema))
-    if rule.function is not None and rule.function not in VALUES:
-        yield f"rule {rule.id}: no function {rule.function}"
+    if rule.function is not None:
+        function = VALUES.get(rule.function)
+        if function is None:
+            yield f"rule {rule.id}: no function {rule.function}"
+        elif len(signature(function).parameters) != len(rule.sources):
+            yield f"rule {rule.id}: function {rule.function} takes another number of values"
     if rule.code_map is None:
         return
     code_map = maps.get(rule.code_map)

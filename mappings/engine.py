@@ -7,6 +7,7 @@ no clock and no other party: the same message always gives the same result.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from mappings.checker import defects_of
@@ -42,9 +43,9 @@ class Format:
     def key(self, source: Mapping[str, Any]) -> tuple[str, int]:
         """Request number and revision of a message that `check` found good. Raises ValueError where it has none."""
         number, revision = self._number(source, None), self._revision(source, None)
-        if not isinstance(number, str) or not isinstance(revision, int):
+        if not isinstance(number, str) or not isinstance(revision, (int, Decimal)):
             raise ValueError("the message has no request number and revision")
-        return number.strip(), revision
+        return number.strip(), int(revision)  # 1.0 is an integer to JSON Schema (§6.1.1)
 
     def check(self, source: Any, strict: bool) -> list[MapIssue]:
         """Every fault of a message; fields the schema does not know are errors when strict, else information."""

@@ -47,7 +47,6 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     "uniqueItems": ("value", "An entry of the list stands twice."),
     "minProperties": ("required", "The object has no field."),
     "anyOf": ("required", "One of several fields is needed; the schema names them."),
-    "dependentRequired": ("required", "A field is needed beside the others."),
     "falseSchema": ("business-rule", "The field has no place beside the others."),
 }
 # Keywords that speak of one plain value: a wrong value breaks several at once and is one fault, told by the first of these.

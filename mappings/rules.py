@@ -138,8 +138,10 @@ def read_table(raw: dict[str, Any]) -> Table:
 
 def _resource(raw: dict[str, Any], defects: list[str]) -> ResourceRules:
     _only(raw, RESOURCE_MEMBERS, f"resource {raw.get('name')}", defects)
+    if raw.get("type") and not raw.get("data_class"):
+        defects.append(f"resource {raw.get('name')}: no data class")
     group = Group(raw.get("each"), (), _conditions(raw.get("when"), defects), _members(raw["rules"], defects))
-    return ResourceRules(raw["name"], raw.get("type"), raw["data_class"], group)
+    return ResourceRules(raw["name"], raw.get("type"), raw.get("data_class", ""), group)
 
 
 def _members(raw: list[dict[str, Any]], defects: list[str]) -> tuple[Rule | Group, ...]:
@@ -153,7 +155,9 @@ def _group(raw: dict[str, Any], defects: list[str]) -> Group:
 
 
 def _rule(raw: dict[str, Any], defects: list[str]) -> Rule:
-    name = str(raw.get("id"))
+    name = str(raw.get("id") or "")
+    if not name:
+        defects.append(f"a rule has no id: {sorted(raw)}, target {raw.get('target')}")
     _only(raw, RULE_MEMBERS, f"rule {name}", defects)
     if ("value" in raw) == ("from" in raw):
         defects.append(f"rule {name}: exactly one of value and from is needed")
@@ -164,10 +168,15 @@ def _rule(raw: dict[str, Any], defects: list[str]) -> Rule:
     sources = (source,) if isinstance(source, str) else tuple(source)
     if len(sources) > 1 and not raw.get("function"):
         defects.append(f"rule {name}: several sources need a function")
+    if raw.get("map") and raw.get("function"):
+        defects.append(f"rule {name}: map and function exclude each other")
+    if not raw.get("target"):
+        defects.append(f"rule {name}: no target")
     when = _conditions(raw.get("when"), defects)
-    steps = _steps(raw["target"], defects)
+    target = str(raw.get("target") or "none")
+    steps = _steps(target, defects)
     return Rule(
-        name, raw["target"], steps, sources, raw.get("map"), form, raw.get("function"), bool(raw.get("required")), when, raw.get("value")
+        name, target, steps, sources, raw.get("map"), form, raw.get("function"), bool(raw.get("required")), when, raw.get("value")
     )
 
 
