@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,7 +71,7 @@ class SqliteStore:
         """One snapshot, in which nothing can be written. Raises Unavailable."""
         self._require_own()
         try:
-            with self._gate.inside(), self._read_engine().connect() as connection:
+            with self._inside(), self._read_engine().connect() as connection:
                 stamp = 0
                 if self._has_clock or connection.execute(_HAS_CLOCK).first() is not None:
                     self._has_clock = True
@@ -88,7 +88,7 @@ class SqliteStore:
     def write(self, work: Work) -> Any:
         """Run a work in the one writer; see SqliteWriter.write."""
         self._require_own()
-        with self._gate.inside():
+        with self._inside():
             return self._write_thread().write(work)
 
     def ready(self) -> bool:
@@ -112,6 +112,10 @@ class SqliteStore:
             self._writer.close()
         if self._readers is not None:
             self._readers.dispose()
+
+    def _inside(self) -> AbstractContextManager[None]:
+        writer = self._writer
+        return self._gate.inside(in_a_work=writer is not None and writer.is_this_thread())
 
     def _read_engine(self) -> Engine:
         with self._opening:

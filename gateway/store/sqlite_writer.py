@@ -87,7 +87,7 @@ class SqliteWriter:
         Raises what the work raised, or Unavailable: when its turn does not come in time, when it could not be kept, and when
         it does not end in time (then it may be kept after all; a sender that repeats its message finds out).
         """
-        if threading.current_thread() is self._thread:
+        if self.is_this_thread():
             raise RuntimeError("a write inside a write: hand the unit down instead")
         item = Item(work)
         with self._changed:
@@ -110,6 +110,10 @@ class SqliteWriter:
             return future.result(self._wait_seconds)
         except TimeoutError:
             raise Unavailable from None
+
+    def is_this_thread(self) -> bool:
+        """Whether the asking thread is the writer itself, which runs a work."""
+        return threading.current_thread() is self._thread
 
     def is_stalled(self) -> bool:
         """Whether the lock has not come for longer than anybody waits."""
@@ -208,15 +212,16 @@ class SqliteWriter:
     def _transact(self, group: list[Item]) -> None:
         """Begin, run what waits and what comes while there is time, commit.
 
-        The first work is taken only now that the lock is held: whoever gave up before is not written after all.
+        The first work is taken only now that the transaction is ours: whoever gave up before is not written after all.
         """
-        first = self._next()
-        if first is None:
-            return
-        group.append(first)
         connection = self._open()
         driver = _driver(connection)
         driver.execute("BEGIN IMMEDIATE").close()
+        first = self._next()
+        if first is None:
+            driver.rollback()
+            return
+        group.append(first)
         connection.begin()  # SQLAlchemy's view only: who looks finds a transaction, and begins none of their own
         kept_stamp = _read_clock(driver)
         self._last_stamp = max(self._last_stamp, kept_stamp or 0)

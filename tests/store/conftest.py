@@ -6,6 +6,7 @@ import pytest
 
 from gateway.store.database import Database
 from tests.databases import POSTGRES, fresh_sqlite_url, migrated_postgres
+from tests.store.actors import Actor
 
 
 @pytest.fixture
@@ -37,6 +38,20 @@ def open_database():
     yield open_one
     for database in opened:
         database.close()
+
+
+@pytest.fixture
+def start():
+    """Starts other processes, and ends them after the test."""
+    started = []
+
+    def start_one(act, *args):
+        started.append(Actor(act, *args))
+        return started[-1]
+
+    yield start_one
+    for actor in started:
+        actor.end()
 
 
 @pytest.fixture
