@@ -141,7 +141,7 @@ def write_for_ever(pipe, url, name, threads):
         while True:
             key = f"{name}-{number}"
             with suppress(Unavailable):
-                database.write(lambda unit: put(unit, key))
+                database.write(lambda unit, key=key: put(unit, key))
                 with saying:
                     pipe.send(key)
             number += threads
@@ -152,7 +152,7 @@ def write_for_ever(pipe, url, name, threads):
 
 def write_together(database, works):
     """Have works run as one group and return what each came to: its result, or its failure."""
-    outcomes = [None] * (len(works) + 1)
+    outcomes, begun = [None] * (len(works) + 1), threading.Event()
 
     def ask(place, work):
         try:
@@ -161,15 +161,17 @@ def write_together(database, works):
             outcomes[place] = failure
 
     def wait_for_the_others(unit):
+        begun.set()
         while len(database._store._writer._waiting) < len(works):
             time.sleep(0.001)
 
     threads = [threading.Thread(target=ask, args=(0, wait_for_the_others))]
     threads[0].start()
+    begun.wait()
     for place, work in enumerate(works, 1):
         threads.append(threading.Thread(target=ask, args=(place, work)))
         threads[-1].start()
-        while database._store._writer is None or len(database._store._writer._waiting) < place:
+        while len(database._store._writer._waiting) < place:
             time.sleep(0.001)  # they are run in the order in which they asked
     for thread in threads:
         thread.join()
@@ -268,7 +270,7 @@ def ends_here():
     """In a forked child: nothing of the parent's program runs after this, and the exit code says how it went."""
     try:
         yield
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (a forked child must end here, whatever it is)
         traceback.print_exc()
         os._exit(1)
     os._exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
@@ -15,9 +16,10 @@ from tests.store.actors import keys, lose_a_commit, put, write_together
 
 FULL = "x" * 4_000_000
 MANY_ROWS = text(
-    """INSERT INTO intake_message SELECT hex(randomblob(16)), organization, format, message_key || '-' || json_each.key, revision, content_sha256,
-    hex(randomblob(2000)), received_at, client, referral, kept FROM intake_message, json_each('[' || rtrim(replace(hex(zeroblob(1000)), '0',
-    '1,'), ',') || ']')"""
+    """INSERT INTO intake_message
+    SELECT hex(randomblob(16)), organization, format, message_key || '-' || many.key, revision, content_sha256,
+           hex(randomblob(2000)), received_at, client, referral, kept
+    FROM intake_message, json_each('[' || rtrim(replace(hex(zeroblob(1000)), '0', '1,'), ',') || ']') AS many"""
 )  # more than one row a statement: SQLite can undo it alone
 
 
@@ -140,12 +142,11 @@ def test_a_disk_that_is_really_full_loses_nothing_that_was_told_and_keeps_nothin
         url, told = f"sqlite:///{disk}/gateway.db", []
         broken = []
         database = open_database(url, free_space_floor_bytes=0, on_broken=lambda: broken.append(True))
-        with pytest.raises(Unavailable):
-            for number in range(1000):
-                key = f"n-{number:04}"
+        with suppress(Unavailable):
+            for key in (f"n-{number:04}" for number in range(1000)):
                 database.write(lambda unit, key=key: put(unit, key, "x" * 20_000))
                 told.append(key)
-        assert told
+        assert 0 < len(told) < 1000
         assert keys(database) == told
         assert database.ready() is not bool(broken)
         database.close()
