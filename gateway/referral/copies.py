@@ -16,6 +16,7 @@ from gateway.access.records import Held
 from gateway.store.database import Unit
 from gateway.store.ids import new_id
 from gateway.store.registry import Organization
+from mappings.loading import code_maps
 from profiles import namespace
 from profiles.strict_json import canonical_json
 
@@ -30,10 +31,14 @@ PURPOSE: Final = "TREAT"
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """To whom copies go in one offer: the organisation and the placer number it knows the referral by."""
+    """To whom copies go in one offer: the organisation, the placer number it knows the referral by, and what it is asked for.
+
+    service: a code of our service-type code system.
+    """
 
     organization: Organization
     placer: str
+    service: str
 
 
 def _rewrite(value: Any, address_of: Mapping[str, str]) -> Any:
@@ -55,7 +60,7 @@ def _rewrite(value: Any, address_of: Mapping[str, str]) -> Any:
 
 
 def _as_received(content: dict[str, Any], held: Held, copy_id: str, receiver: Receiver) -> dict[str, Any]:
-    """Add what is the receiver's own: an identifier of the copy, the placer number, the order's new intent."""
+    """Add what is the receiver's own: an identifier of the copy, the placer number, the order's new intent, the service it is asked for."""
     if held.type in WITH_IDENTIFIER:
         content["identifier"] = [{"system": namespace.SID_COPY, "value": copy_id}, *content.get("identifier", [])]
     if held.type == "QuestionnaireResponse":
@@ -66,6 +71,7 @@ def _as_received(content: dict[str, Any], held: Held, copy_id: str, receiver: Re
             {"system": namespace.SID_COPY, "value": copy_id},
             {"type": PLACER_TYPE, "system": namespace.SID_PLACER, "value": receiver.placer},
         ]
+        content["code"] = code_maps()["service"].translate(receiver.service, "concept") or content.get("code")
         content["performer"] = [{"reference": f"Organization/{receiver.organization.key}", "display": receiver.organization.name}]
     return content
 

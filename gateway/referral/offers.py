@@ -63,7 +63,7 @@ def _keep_decision(unit: Unit, referral: ReferralRow, decision: RoutingDecision,
 
 def _write_offer(unit: Unit, referral: ReferralRow, ledger: LockedLedger, service: str, organization: Organization) -> OfferRow | None:
     """Copies, Task and rows of one offer; None when this organisation may not be told of the person."""
-    receiver = Receiver(organization, new_secret()[:22])
+    receiver = Receiver(organization, new_secret()[:22], service)
     copies = write_copies(unit, origins_of(unit, referral), receiver, referral.id)
     parts = {part.name: f"{part.resource_type}/{part.resource_id}" for part in referrals.parts_of(unit, referral.id)}
     patient, request = copies.get(parts["patient"]), copies.get(parts["request"])

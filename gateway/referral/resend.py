@@ -106,7 +106,7 @@ def _renew(unit: Unit, referral: ReferralRow, offer: OfferRow) -> None:
     organization = registry.find_organization(unit, offer.receiver)
     if organization is None:
         return
-    write_copies(unit, origins_of(unit, referral), Receiver(organization, offer.placer), referral.id)
+    write_copies(unit, origins_of(unit, referral), Receiver(organization, offer.placer, offer.service), referral.id)
     records.open_parties(unit, referral.id, organization.key)
     if organization.channel is not None:
         outbox.enqueue(unit, DELIVER, organization.key, offer.task_id)
@@ -125,6 +125,6 @@ def renew_other_copies(unit: Unit, referral: ReferralRow) -> None:
         for offer in referrals.offers_of(unit, other_id):
             organization = registry.find_organization(unit, offer.receiver)
             if offer.state in ("open", "accepted") and organization is not None and origin is not None:
-                write_copies(unit, [origin], Receiver(organization, offer.placer), other_id)
+                write_copies(unit, [origin], Receiver(organization, offer.placer, offer.service), other_id)
                 if organization.channel is not None:
                     outbox.enqueue(unit, DELIVER, organization.key, offer.task_id)

@@ -87,7 +87,9 @@ def test_a_newer_version_after_acceptance_replaces_the_copies_and_reroutes_nothi
     gateway.work()
     ehr = gateway.as_alder_ehr
     task = ehr.put(ehr.the_task(), status="accepted").json
-    gateway.as_rms.send({**message, "revision": 2, "narrative": "New facts", "agreement_to_talk": {"answer": "no", "at": "2026-11-24T03:00:00Z"}})
+    gateway.as_rms.send(
+        {**message, "revision": 2, "narrative": "New facts", "agreement_to_talk": {"answer": "no", "at": "2026-11-24T03:00:00Z"}}
+    )
     gateway.work()
     assert "New facts" in ehr.get(f"/fhir/{task['focus']['reference']}").get_data(as_text=True)
     told = ehr.get(f"/fhir/Task/{task['id']}").json

@@ -28,6 +28,20 @@ def test_the_receiver_reads_person_order_and_encounter_by_following_its_task(gat
     assert "basedOn" not in order
 
 
+def test_an_order_asks_each_receiver_for_the_service_it_offers(gateway):
+    gateway.refer()
+    asked = []
+    for name in ("alder-ehr", "birch-ehr", "northside-ehr"):
+        ehr = gateway.actors[name]
+        task = ehr.the_task()
+        order = ehr.get(f"/fhir/{task['focus']['reference']}").json
+        asked.append([coding["code"] for coding in order["code"]["coding"] if coding["system"].endswith("/CodeSystem/service-type")])
+        ehr.put(task, status="rejected")
+        gateway.work()
+    own = [[code for code in codes if not code.isdigit()] for codes in asked]
+    assert own == [["lead-case-management"], ["lead-case-management"], ["crisis-stabilization"]]
+
+
 def test_an_acceptance_moves_the_responsibility_once(gateway):
     receipt = gateway.refer()
     task = gateway.as_alder_ehr.the_task()
