@@ -15,7 +15,7 @@ EXTENSION: Final = "hl7-b2b"
 VERSION: Final = "1"
 MAX_CODES: Final = 20
 _SYSTEMS: Final = frozenset({"urn:oid:2.16.840.1.113883.5.8", "http://terminology.hl7.org/CodeSystem/v3-ActReason"})
-_NO_SYSTEM: Final = ""
+_NO_CODE: Final = ""
 
 
 def bind_purpose(claims: dict[str, Any], registered: frozenset[str]) -> str:
@@ -53,6 +53,6 @@ def _stated_codes(claims: dict[str, Any]) -> frozenset[str] | None:
 
 def _code(stated: Any) -> str:
     if not isinstance(stated, str):
-        return _NO_SYSTEM
+        return _NO_CODE
     system, hash_mark, code = stated.rpartition("#")
     return code if not hash_mark or system in _SYSTEMS else stated

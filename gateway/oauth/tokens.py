@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import structlog
+
 from gateway.errors import OAuthFailure, Unauthenticated
 from gateway.oauth.assertion import ASSERTION_TYPE, AssertionRefused, Proven, prove
 from gateway.oauth.context import Caller
@@ -25,6 +27,8 @@ from gateway.store.ids import new_secret
 from gateway.store.registry import Client, client_of
 from gateway.store.security_log import count_unknown_caller
 from gateway.store.tokens import NewToken, find_token, insert_token, is_used, use_assertion
+
+log = structlog.get_logger(__name__)
 
 TOKEN_SECONDS: Final = 300
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105 (an address)
@@ -68,6 +72,7 @@ def issue_token(desk: TokenDesk, form: Mapping[str, str], *, now: float) -> dict
         lifetime=timedelta(seconds=TOKEN_SECONDS),
     )
     _require_first_use(desk.database, proven, new, datetime.fromtimestamp(now, UTC))
+    log.info("token issued", client=new.client, token_id=new.token_id, purpose=purpose, scopes=new.scopes)
     return {"access_token": token, "token_type": "bearer", "expires_in": TOKEN_SECONDS, "scope": str(scopes)}
 
 

@@ -7,14 +7,19 @@ import hashlib
 import hmac
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hypothesis import given as given_by_hypothesis
+from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
 
+from gateway.errors import OAuthFailure
 from gateway.oauth.assertion import NOT_PROVEN, AssertionRefused, prove
 from gateway.oauth.jwks import usable_keys
+from gateway.oauth.purpose import bind_purpose
 from gateway.store.registry import Client, client_of, put_client
 from tests.oauth.signing import TOKEN_URL, ask, claims_of, part, sign
 from tests.world import BASE
@@ -101,7 +106,7 @@ def test_what_is_no_signed_jwt_is_refused_as_such(rms, text):
     assert "not a signed JWT" in refused(ask(rms, text), status=400)
 
 
-def test_a_client_s_own_members_are_ignored(rms):
+def test_a_clients_own_members_are_ignored(rms):
     given(
         ask(rms, sign(rms.key, claims_of("rms", azp="x", deep={"a": {"b": [1, 2.5, None]}}), header={"x-own": "y", "jwk": {"kty": "oct"}}))
     )
@@ -174,7 +179,7 @@ def test_an_unknown_client_is_refused_like_a_bad_signature(rms, name):
     assert refused(ask(rms, sign(rms.key, claims_of(name)))) == NOT_PROVEN
 
 
-def test_another_client_s_key_proves_nobody(quiet_gateway):
+def test_another_clients_key_proves_nobody(quiet_gateway):
     assert refused(ask(quiet_gateway.as_rms, sign(quiet_gateway.as_cad.key, claims_of("rms")))) == NOT_PROVEN
 
 
@@ -351,6 +356,35 @@ def test_clocks_may_differ_by_half_a_minute_and_no_more(times, accepted):
     else:
         with pytest.raises(AssertionRefused):
             result()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+SIGNER = ECKey.generate_key("P-384", {"kid": "signer"})
+
+
+@given_by_hypothesis(
+    st.dictionaries(st.sampled_from(["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "extensions"]), json_values),
+    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "jku", "jwk", "b64", "x5c"]), json_values),
+)
+def test_no_content_of_an_assertion_breaks_the_checks(claims, header):
+    members = {"alg": "ES384", "kid": "signer", **header}
+    content = {"iss": "rms", "sub": "rms", "aud": TOKEN_URL, "exp": 1_800_000_000, "jti": "a", **claims}
+    text = sign(SIGNER, json.dumps(content).encode(), header=json.dumps(members).encode())
+    # a refusal is what is expected; anything else that is raised fails the test
+    with suppress(AssertionRefused, OAuthFailure):
+        proven = prove(
+            text,
+            client_id=None,
+            audiences=frozenset({TOKEN_URL}),
+            now=1_800_000_000.0,
+            find_client=lambda name: Client(name, "riverton-police", "", frozenset()),
+            find_keys=lambda client, kid: usable_keys(public(SIGNER)),
+        )
+        assert bind_purpose(proven.claims, frozenset({"COC"})) == "COC"
 
 
 # check 10

@@ -161,7 +161,7 @@ def test_an_unknown_client_makes_nobody_call(remote, server):
     assert server.requests == []
 
 
-def test_a_suspended_client_s_keys_are_not_asked_for(remote, server):
+def test_the_keys_of_a_suspended_client_are_not_asked_for(remote, server):
     def suspend(unit):
         put_client(unit, replace(client_of(unit, "remote-rms"), suspended=True))
 
