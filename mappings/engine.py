@@ -57,7 +57,8 @@ class Format:
             faults += [fault for fault in later if fault.source not in wrong]
             unknown = [_unknown(pointer, strict) for pointer in unknown_fields(self.schema, source)]
         if faults:
-            places = self._places(source)
+            # exact places cost a whole mapping: not for a message of nothing but faults
+            places = self._places(source) if len(faults) < MAX_FAULTS else {}
             found = [MapIssue(f.severity, f.code, f.text, f.source, self._expression(f.source, places)) for f in faults]
             unknown = [*found, *unknown]
         return sorted(unknown, key=lambda issue: issue.severity != "error")[:MAX_FAULTS]

@@ -132,6 +132,8 @@ def compile_schema(schema: Mapping[str, Any]) -> Callable[[Any], Iterator[Fault]
             place = (pointer, "" if kind.name in OF_A_VALUE else kind.name)
             if place not in found or rank < found[place][0]:
                 found[place] = (rank, _fault_of(kind, pointer))
+            if len(found) >= MAX_FAULTS:
+                break  # more are not told, and a message of nothing but faults must not cost more than a good one
         yield from (fault for _, fault in found.values())
 
     return faults

@@ -175,9 +175,7 @@ def _rule(raw: dict[str, Any], defects: list[str]) -> Rule:
     when = _conditions(raw.get("when"), defects)
     target = str(raw.get("target") or "none")
     steps = _steps(target, defects)
-    return Rule(
-        name, target, steps, sources, raw.get("map"), form, raw.get("function"), bool(raw.get("required")), when, raw.get("value")
-    )
+    return Rule(name, target, steps, sources, raw.get("map"), form, raw.get("function"), bool(raw.get("required")), when, raw.get("value"))
 
 
 def _steps(target: str, defects: list[str]) -> tuple[Step, ...]:

@@ -1,4 +1,4 @@
-"""`crisis-gateway map FORMAT FILE [--trace]`: the dry run without a server; nothing is stored or sent."""
+"""`crisis-gateway map FORMAT FILE [--trace] [--strict]`: the dry run without a server; nothing is stored or sent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 import mappings
@@ -15,6 +16,7 @@ from gateway.errors import Failure
 from gateway.referral.intake import dry_run_body, read_message
 from profiles import engine
 from profiles.issues import operation_outcome
+from profiles.strict_json import to_json
 
 
 def map_message(
@@ -27,13 +29,16 @@ def map_message(
     """Print the Bundle a message would become. Exit 1 with an OperationOutcome on standard error if it has faults."""
     if format_name not in mappings.formats():
         raise typer.BadParameter(f"known formats: {', '.join(mappings.formats())}")
+    if str(file) != "-" and not file.is_file():  # typer's own check refuses the dash
+        raise typer.BadParameter(f"there is no file {file}")
     body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
         shown = dry_run_body(read_message(engine.r4(), secrets.token_bytes(32), format_name, body, strict=strict), organization)
     except Failure as failure:
         print(json.dumps(operation_outcome(failure.issues), indent=2), file=sys.stderr)
         raise typer.Exit(1) from None
-    print(json.dumps(shown if trace else shown["bundle"], indent=2, default=float))
+    # decimals keep the digits they came with; the standard library would write 47.4820100 as 47.48201
+    typer.echo(msgspec.json.format(to_json(shown if trace else shown["bundle"]), indent=2))
 
 
 def register(cli: typer.Typer) -> None:

@@ -110,7 +110,11 @@ def test_any_field_that_is_not_required_may_be_missing(number):
         ({"person": {"unidentified": False}}, "/person/name", "required"),
         ({"person": {}}, "/person/identifier", "required"),
         ({"person": {"unidentified": True, "name": {"family": "Marsh"}}}, "/person/name", "business-rule"),
-        ({"probable_cause": {"offences": [{"description": "x", "drug": {"type": "L", "amount": 2}}]}}, "/probable_cause/offences/0/drug/unit", "required"),
+        (
+            {"probable_cause": {"offences": [{"description": "x", "drug": {"type": "L", "amount": 2}}]}},
+            "/probable_cause/offences/0/drug/unit",
+            "required",
+        ),
         ({"agreement_to_talk": {}}, "/agreement_to_talk/answer", "required"),
         ({"contact": {"started_at": "2026-11-24T02:02:00-08:00", "location": {}}}, "/contact/location", "required"),
     ],
@@ -157,7 +161,9 @@ def test_an_instant_past_the_last_year_is_a_fault_and_no_crash():
     assert issue.source == "/contact/started_at"
 
 
-@pytest.mark.parametrize("day", ["2026-02-30", "1999-00-10", "1999-13", "0000", "0000-01-01", "1999-1-1", "01/02/1999", "1999-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "day", ["2026-02-30", "1999-00-10", "1999-13", "0000", "0000-01-01", "1999-1-1", "01/02/1999", "1999-01-01T00:00:00Z"]
+)
 def test_a_date_that_does_not_exist_is_one_fault_at_its_field(day):
     [issue] = refused(with_value(FULL, ("person", "birth_date"), day))
     assert (issue.source, issue.expression) == ("/person/birth_date", ("Patient.birthDate",))
@@ -217,7 +223,10 @@ def test_a_line_that_is_blank_or_holds_control_characters_is_refused(text):
 @pytest.mark.parametrize("text", ["", "  \n\t", "\u00a0", "a\u0000b", "a\u000bb"])
 def test_a_narrative_that_is_blank_or_holds_control_characters_is_refused(text):
     [issue] = refused({**FULL, "narrative": text})
-    assert (issue.source, issue.expression[0]) == ("/narrative", "ServiceRequest.note[0].text" if text.strip() else "ServiceRequest.note.text")
+    assert (issue.source, issue.expression[0]) == (
+        "/narrative",
+        "ServiceRequest.note[0].text" if text.strip() else "ServiceRequest.note.text",
+    )
 
 
 @pytest.mark.parametrize("place", ["/narrative", "/officer/name", "/contact/location/place", "/person/name/given/0"])

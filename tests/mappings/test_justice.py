@@ -21,7 +21,9 @@ RMS_FIELDS = {
 @pytest.fixture
 def message():
     found = an_rms_message(
-        probable_cause={"offences": [{"nibrs_code": "35A", "statute": STATUTE, "description": CHARGE, "drug": {"type": "L", "amount": 2, "unit": "g"}}]}
+        probable_cause={
+            "offences": [{"nibrs_code": "35A", "statute": STATUTE, "description": CHARGE, "drug": {"type": "L", "amount": 2, "unit": "g"}}]
+        }
     )
     found["agency"]["case_number"] = CASE
     return found
@@ -60,7 +62,9 @@ def test_a_case_number_without_an_offence_is_kept_as_well():
 @pytest.mark.parametrize("place", ["/narrative", "/person/description", "/warm_handoff/wait_location"])
 @pytest.mark.parametrize("text", [CASE, CASE.lower(), STATUTE, CHARGE.upper()])
 def test_the_sender_is_warned_where_text_for_the_provider_repeats_them(message, place, text):
-    holder = {"/narrative": message, "/person/description": message["person"], "/warm_handoff/wait_location": message["warm_handoff"]}[place]
+    holder = {"/narrative": message, "/person/description": message["person"], "/warm_handoff/wait_location": message["warm_handoff"]}[
+        place
+    ]
     holder[place.rpartition("/")[2]] = f"See {text}, north stairs."
     [issue] = take(message).issues
     assert (issue.severity, issue.code, issue.source) == ("warning", "business-rule", place)

@@ -60,7 +60,9 @@ def test_every_rule_is_reached_by_an_example():
 
 @pytest.mark.parametrize("place", [place for place, node in FIELDS.items() if "enum" in node])
 def test_every_code_is_known_to_each_map_that_translates_it(place):
-    used = {rule.code_map for rule, repeats in RULES if rule.code_map and place.removesuffix("/*") in {field(s, repeats) for s in rule.sources}}
+    used = {
+        rule.code_map for rule, repeats in RULES if rule.code_map and place.removesuffix("/*") in {field(s, repeats) for s in rule.sources}
+    }
     used |= {rule.code_map for rule, repeats in RULES if rule.code_map and place in {field(s, repeats) for s in rule.sources}}
     missing = {(name, code) for name in used for code in FIELDS[place]["enum"] if not code_maps()[name].knows(code)}
     assert missing == set()

@@ -55,7 +55,11 @@ PLANTED = [
     ("value and source", {"id": "planted", "target": "x", "value": 1, "from": "/door"}, "exactly one of value and from"),
     ("several sources and no function", {"id": "planted", "target": "x", "from": ["/door", "/urgency"]}, "several sources need a function"),
     ("a map and a function", {"id": "planted", "target": "x", "from": "/door", "map": "door", "function": "is-true"}, "exclude each other"),
-    ("too few values for a function", {"id": "planted", "target": "x", "from": "/door", "function": "minor"}, "takes another number of values"),
+    (
+        "too few values for a function",
+        {"id": "planted", "target": "x", "from": "/door", "function": "minor"},
+        "takes another number of values",
+    ),
     ("a member nobody reads", {"id": "planted", "target": "x", "value": 1, "default": 2}, "unknown member default"),
     ("a form that is none", {"id": "planted", "target": "x", "from": "/door", "map": "door", "as": "codes"}, "unknown form codes"),
     ("a target that is no path", {"id": "planted", "target": "name[0", "value": 1}, "name[0 is no path step"),
