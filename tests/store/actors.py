@@ -171,7 +171,7 @@ def write_together(database, works):
     for place, work in enumerate(works, 1):
         threads.append(threading.Thread(target=ask, args=(place, work)))
         threads[-1].start()
-        while len(database._store._writer._waiting) < place:
+        while place < len(works) and len(database._store._writer._waiting) < place:
             time.sleep(0.001)  # they are run in the order in which they asked
     for thread in threads:
         thread.join()
