@@ -107,6 +107,15 @@ class Messages:
 def _is_free(schema: dict[str, Any], value: str) -> bool:
     """Whether a text may get a few more words and still fit its schema."""
     limit = schema.get("maxLength", len(value) + len(ADDED))
-    return (
-        schema.get("type") == "string" and not {"enum", "const", "pattern", "format"} & schema.keys() and len(value) + len(ADDED) <= limit
-    )
+    free = schema.get("type") == "string" and not {"enum", "const", "format"} & schema.keys() and len(value) + len(ADDED) <= limit
+    return free and _still_matches(schema.get("pattern"), f"{value}{ADDED}")
+
+
+def _still_matches(pattern: Any, value: str) -> bool:
+    """Whether a text matches a schema's pattern; one that this language cannot read is taken not to."""
+    if pattern is None:
+        return True
+    try:
+        return isinstance(pattern, str) and re.search(pattern, value) is not None
+    except re.error:
+        return False
