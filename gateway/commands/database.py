@@ -62,5 +62,5 @@ def require_current(database: Database) -> None:
         print("the database is out of reach", file=sys.stderr)
         raise typer.Exit(1) from None
     if not state.is_current:
-        print(f"the database is at revision {state.current or 'none'}, not {state.head}: run crisis-gateway db upgrade", file=sys.stderr)
+        print(state.advice, file=sys.stderr)
         raise typer.Exit(1)

@@ -24,6 +24,9 @@ def upgrade() -> None:
         except Unavailable:
             print("the database is out of reach", file=sys.stderr)
             raise typer.Exit(1) from None
+        except migrations.UnknownRevision as refused:
+            print(refused, file=sys.stderr)
+            raise typer.Exit(1) from None
     if before.is_current:
         print(f"already at revision {before.head}")
     else:

@@ -55,7 +55,7 @@ def _database(settings: Settings) -> str:
         return str(refused)
     except Unavailable:
         return "out of reach"
-    return GOOD if state.is_current else f"at revision {state.current or 'none'}, not {state.head}: run crisis-gateway db upgrade"
+    return GOOD if state.is_current else state.advice
 
 
 def _keys(settings: Settings) -> str:

@@ -141,7 +141,7 @@ class PostgresStore:
         finally:
             if not driver.closed:
                 driver.autocommit = False
-        return max(began, *stamped), began if oldest is None else min(began, oldest)
+        return max([began, *stamped]), began if oldest is None else min(began, oldest)
 
     def write(self, work: Callable[[Unit], Any]) -> Any:
         """Run a work in a transaction; again if the server undid it for another's sake, as long as the wait allows."""

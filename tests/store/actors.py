@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from sqlalchemy import func, insert, select
 
 from gateway.errors import Unavailable
-from gateway.store import sqlite_writer
+from gateway.store import migrations, sqlite_writer
 from gateway.store.database import Database
 from gateway.store.ids import new_id
 from gateway.store.messages import IntakeMessageRow
@@ -176,6 +176,18 @@ def write_together(database, works):
     for thread in threads:
         thread.join()
     return outcomes[1:]
+
+
+def upgrade_once(pipe, url):
+    """Upgrade a database when told; says (revision before, revision known to be the newest), or the failure."""
+    pipe.send("ready")
+    pipe.recv()
+    try:
+        before = migrations.upgrade(url)
+    except Exception as failure:  # noqa: BLE001 (whatever it is, the test is told)
+        pipe.send(repr(failure))
+    else:
+        pipe.send((before.current, before.head))
 
 
 def lose_a_commit(pipe, url):

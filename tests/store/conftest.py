@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.store.database import Database
-from tests.databases import POSTGRES, fresh_sqlite_url, migrated_postgres
+from tests.databases import POSTGRES, fresh_sqlite_url, migrated_postgres, postgres_database
 from tests.store.actors import Actor
 
 
@@ -25,6 +25,18 @@ def postgres_url():
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peers)])
 def either_url(request):
     return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peers)])
+def empty_url(request, tmp_path):
+    """A database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty.db"
+        return
+    if not POSTGRES:
+        pytest.skip("CRISIS_TEST_POSTGRES_URL names no server")
+    with postgres_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from gateway.errors import NotFound, Unavailable
-from gateway.store import clock, messages, migrations, rows
+from gateway.store import clock, messages, rows
 from gateway.store.database import Database, DatabaseUrlRefused, require_url
 from gateway.store.epochs import EpochMoved, confirm_epoch, narrow, read_epoch
 from gateway.store.messages import IntakeMessageRow
@@ -209,11 +209,6 @@ def test_ready_is_said_while_it_works_and_not_after_it_was_closed(database):
         database.write(read_epoch)
     with pytest.raises(Unavailable), database.read():
         pass
-
-
-def test_the_migrations_make_exactly_the_tables_of_the_code(either_url, open_database):
-    with open_database(either_url).read() as unit:
-        assert migrations.differences(unit) == []
 
 
 @pytest.mark.parametrize(

@@ -28,17 +28,32 @@ _UPGRADE_SECONDS: Final = 600
 _LOCK: Final = 0x6372_6D67  # PostgreSQL: one upgrade at a time
 
 
+class UnknownRevision(Exception):
+    """A newer release has upgraded the database; the message names the revision. Nothing was changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a database stands. current: its revision, None for an empty one. head: the newest this release knows."""
+    """Where a database stands. current: its revision, None for an empty one. head: the newest this release knows.
+
+    is_known: whether this release knows the current revision; else a newer one has been at work.
+    """
 
     current: str | None
     head: str | None
+    is_known: bool = True
 
     @property
     def is_current(self) -> bool:
         """Whether there is nothing to upgrade."""
         return self.current == self.head
+
+    @property
+    def advice(self) -> str:
+        """What an operator does about a database that is not current, in a sentence."""
+        if self.is_known:
+            return f"the database is at revision {self.current or 'none'}, not {self.head}: run crisis-gateway db upgrade"
+        return f"the database is at revision {self.current}, which only a newer release knows: run that release"
 
 
 def import_tables() -> None:
@@ -58,7 +73,7 @@ def configuration(connection: Connection) -> Config:
 
 
 def upgrade(database_url: str) -> State:
-    """Bring a database to the newest revision and return where it stood before. Raises Unavailable."""
+    """Bring a database to the newest revision and return where it stood before. Raises Unavailable, UnknownRevision."""
     database = Database(database_url, lock_seconds=_UPGRADE_SECONDS, pool_size=2)
     try:
         return database.write(_upgrade)
@@ -71,6 +86,8 @@ def _upgrade(unit: Unit) -> State:
         unit.connection.execute(text("SET LOCAL statement_timeout = 0"))
         unit.connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     before = state_of(unit)
+    if not before.is_known:
+        raise UnknownRevision(before.advice)
     command.upgrade(configuration(unit.connection), "head")
     return before
 
@@ -87,8 +104,10 @@ def check(database_url: str) -> State:
 
 def state_of(unit: Unit) -> State:
     """Where the database of a unit stands."""
-    head = ScriptDirectory(str(FOLDER)).get_current_head()
-    return State(MigrationContext.configure(unit.connection).get_current_revision(), head)
+    scripts = ScriptDirectory(str(FOLDER))
+    current = MigrationContext.configure(unit.connection).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    return State(current, scripts.get_current_head(), current is None or current in known)
 
 
 def differences(unit: Unit) -> list[Any]:
