@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.access import records
-from gateway.access.records import Held
+from gateway.access.records import Draft, Held
 from gateway.store.database import Unit
 from gateway.store.ids import new_id
 from gateway.store.registry import Organization
@@ -81,30 +81,22 @@ def write_copies(unit: Unit, origins: Iterable[Held], receiver: Receiver, referr
 
     An origin the receiver may not have is left out, and so is every reference to it.
     """
-    permitted: list[tuple[Held, dict[str, Any], Held | None]] = []
-    for held in origins:
-        content = records.redact_for(unit, held, receiver.organization, PURPOSE)
-        if content is not None:
-            permitted.append((held, content, records.hold_copy(unit, held.id, receiver.organization.key)))
-    ids = {held.id: copy.id if copy else new_id() for held, _, copy in permitted}
-    address_of = {f"{held.type}/{held.id}": f"{held.type}/{ids[held.id]}" for held, _, _ in permitted}
-    written: dict[str, Held] = {}
-    for held, redacted, copy in permitted:
-        content = _as_received(_rewrite(redacted, address_of), held, ids[held.id], receiver)
-        if copy is None:
-            made = records.create(
-                unit,
-                content,
-                domain=receiver.organization.key,
-                data_class=held.data_class,
-                referral=referral,
-                origin=held,
-                id=ids[held.id],
-            )
-        else:
-            made = records.replace(unit, copy, _keep_receivers_word(copy, content), origin=held)
-            records.attach(unit, made, referral)
-        written[f"{held.type}/{held.id}"] = made
+    found = list(origins)
+    contents = records.redact_all_for(unit, found, receiver.organization, PURPOSE)
+    permitted = [(held, content) for held, content in zip(found, contents, strict=True) if content is not None]
+    copies = records.hold_copies(unit, [held.id for held, _ in permitted], receiver.organization.key)
+    ids = {held.id: copies[held.id].id if held.id in copies else new_id() for held, _ in permitted}
+    address_of = {held.reference: f"{held.type}/{ids[held.id]}" for held, _ in permitted}
+    ready = [(held, _as_received(_rewrite(content, address_of), held, ids[held.id], receiver)) for held, content in permitted]
+    drafts = {held.reference: Draft(content, held.data_class, held, ids[held.id]) for held, content in ready if held.id not in copies}
+    made = records.create_all(unit, list(drafts.values()), domain=receiver.organization.key, referral=referral)
+    written = dict(zip(drafts, made, strict=True))
+    for held, content in ready:
+        copy = copies.get(held.id)
+        if copy is not None:
+            renewed = records.replace(unit, copy, _keep_receivers_word(copy, content), origin=held)
+            records.attach(unit, renewed, referral)
+            written[held.reference] = renewed
     return written
 
 

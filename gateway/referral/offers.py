@@ -125,12 +125,8 @@ def _write_offer(unit: Unit, referral: ReferralRow, ledger: LockedLedger, servic
 
 def origins_of(unit: Unit, referral: ReferralRow) -> list[Held]:
     """The sender's resources of this referral, without the parent Task."""
-    found = []
-    for part in referrals.parts_of(unit, referral.id):
-        held = records.hold(unit, part.resource_type, part.resource_id) if part.name != "task" else None
-        if held is not None:
-            found.append(held)
-    return found
+    ids = [part.resource_id for part in referrals.parts_of(unit, referral.id) if part.name != "task"]
+    return list(records.hold_each(unit, ids).values())
 
 
 def make_offers(unit: Unit, services: Services, referral_id: str) -> None:
@@ -245,8 +241,8 @@ def prepare_delivery(unit: Unit, services: Services, task_id: str, receiver: str
     if offer is None or task is None:
         return None
     if offer.state in ("open", "accepted", "completed", "given-back"):
-        parts = [records.hold_copy(unit, held.id, receiver) for held in origins_of(unit, referral)]
-        helds = [*(held for held in parts if held is not None), task]
+        copies = records.hold_copies(unit, [held.id for held in origins_of(unit, referral)], receiver)
+        helds = [*copies.values(), task]
     else:
         helds = [task]
     try:

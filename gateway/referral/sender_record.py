@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import mappings
 from gateway.access import records
-from gateway.access.records import Held
+from gateway.access.records import Draft, Held
 from gateway.errors import NotFound
 from gateway.referral.protocol import Protocol
 from gateway.referral.tasks import parent_task
@@ -20,6 +20,8 @@ from gateway.store.ids import new_id, new_secret
 from gateway.store.referrals import Part, ReferralRow
 from mappings import Mapped
 from profiles import namespace
+
+LOCAL: Final = "urn:local:"
 
 # How a part that a newer message no longer holds is taken back, by type: R4 has a status for each.
 RETIRED: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -34,12 +36,12 @@ RETIRED: Final[Mapping[str, Mapping[str, Any]]] = {
 
 def _resolved(value: Any, address_of: Mapping[str, str]) -> Any:
     """Turn `urn:local:<name>` references into addresses of the store."""
+    if isinstance(value, str):
+        return address_of[value.removeprefix(LOCAL)] if value.startswith(LOCAL) else value
     if isinstance(value, dict):
         return {key: _resolved(child, address_of) for key, child in value.items()}
     if isinstance(value, list):
         return [_resolved(child, address_of) for child in value]
-    if isinstance(value, str) and value.startswith("urn:local:"):
-        return address_of[value.removeprefix("urn:local:")]
     return value
 
 
@@ -61,61 +63,56 @@ def _with_own_identifier(resource: dict[str, Any], resource_id: str) -> dict[str
 def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, protocol: Protocol) -> dict[str, Held]:
     """Write or renew the sender's resources; returns them by part name."""
     known = {part.name: part for part in referrals.parts_of(unit, referral.id)}
-    held_of = {name: records.hold(unit, part.resource_type, part.resource_id) for name, part in known.items()}
+    held = records.hold_each(unit, [part.resource_id for part in known.values()])
+    held_of = {name: held[part.resource_id] for name, part in known.items() if part.resource_id in held}
     if "patient" not in known:
-        held_of["patient"] = _known_patient(unit, referral.organization, mapped.resources["patient"])
-    ids = {name: held.id for name, held in held_of.items() if held is not None}
-    ids |= {name: new_id() for name in mapped.resources if name not in ids}
+        patient = _known_patient(unit, referral.organization, mapped.resources["patient"])
+        held_of |= {"patient": patient} if patient is not None else {}
+    ids = {name: each.id for name, each in held_of.items()}
+    ids |= {name: new_id() for name in (*mapped.resources, "task") if name not in ids}
     address_of = {name: f"{resource['resourceType']}/{ids[name]}" for name, resource in mapped.resources.items()}
     address_of["sender"] = f"Organization/{referral.organization}"
-    written: dict[str, Held] = {}
-    for name, resource in mapped.resources.items():
-        content = _with_own_identifier(_resolved(resource, address_of), ids[name])
-        written[name] = _write_part(unit, referral, name, content, ids[name], held_of.get(name), is_new=name not in known)
-    for name, part in known.items():
-        held = held_of[name]
-        if name not in mapped.resources and name != "task" and held is not None:
-            written[name] = records.replace(unit, held, {**held.body, **RETIRED.get(part.resource_type, {})})
+    contents = {name: _with_own_identifier(_resolved(resource, address_of), ids[name]) for name, resource in mapped.resources.items()}
+    written = _renewed(unit, referral, contents, held_of, known)
+    drafts = {name: Draft(content, mappings.data_class(name), id=ids[name]) for name, content in contents.items() if name not in held_of}
     if "task" not in known:
-        written["task"] = _write_parent(unit, referral, written, protocol)
+        drafts["task"] = Draft(_parent(unit, referral, contents, ids, protocol), "TASK", id=ids["task"])
+    added = [name for name in (*contents, "task") if name not in known]
+    types = {name: content["resourceType"] for name, content in contents.items()} | {"task": "Task"}
+    referrals.add_parts(unit, referral.id, [Part(name, types[name], ids[name]) for name in added])
+    made = records.create_all(unit, list(drafts.values()), domain=referral.organization, referral=referral.id)
+    written |= dict(zip(drafts, made, strict=True))
     records.open_parties(unit, referral.id, referral.organization)
     return written
 
 
-def _write_part(
-    unit: Unit, referral: ReferralRow, name: str, content: dict[str, Any], resource_id: str, held: Held | None, *, is_new: bool
-) -> Held:
-    if is_new:
-        referrals.add_part(unit, referral.id, Part(name, content["resourceType"], resource_id))
-    if held is not None:
-        replaced = records.replace(unit, held, content)
-        if is_new:
-            records.attach(unit, replaced, referral.id)
-        return replaced
-    return records.create(
-        unit,
-        content,
-        domain=referral.organization,
-        data_class=mappings.data_class(name),
-        referral=referral.id,
-        id=resource_id,
-    )
+def _renewed(
+    unit: Unit, referral: ReferralRow, contents: Mapping[str, dict[str, Any]], held_of: Mapping[str, Held], known: Mapping[str, Part]
+) -> dict[str, Held]:
+    """New versions of what is there already; what the message no longer holds is retired."""
+    written = {}
+    for name, held in held_of.items():
+        if name in contents:
+            written[name] = records.replace(unit, held, contents[name])
+            if name not in known:
+                records.attach(unit, written[name], referral.id)
+        elif name != "task":
+            written[name] = records.replace(unit, held, {**held.body, **RETIRED.get(held.type, {})})
+    return written
 
 
-def _write_parent(unit: Unit, referral: ReferralRow, written: Mapping[str, Held], protocol: Protocol) -> Held:
+def _parent(
+    unit: Unit, referral: ReferralRow, contents: Mapping[str, dict[str, Any]], ids: Mapping[str, str], protocol: Protocol
+) -> dict[str, Any]:
     sender = registry.find_organization(unit, referral.organization)
     if sender is None:
         raise NotFound
-    request = written["request"]
-    task_id = new_id()
-    task = parent_task(
-        request_id=request.id,
-        patient_id=written["patient"].id,
-        priority=request.body.get("priority", "routine"),
+    return parent_task(
+        request_id=ids["request"],
+        patient_id=ids["patient"],
+        priority=contents["request"].get("priority", "routine"),
         sender=sender,
         protocol=protocol,
         placer=new_secret()[:22],
         now=unit.now,
     )
-    referrals.add_part(unit, referral.id, Part("task", "Task", task_id))
-    return records.create(unit, task, domain=referral.organization, data_class="TASK", referral=referral.id, id=task_id)

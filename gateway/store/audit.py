@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Column, Index, Text, insert, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +33,7 @@ class AuditEventRow(Row, table=True):
 
 
 _AUDIT = AuditEventRow.__table__  # type: ignore[attr-defined]
+_INSERT: Final = insert(_AUDIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class AuditRow:
 def insert_audit(unit: Unit, row: AuditRow) -> None:
     """Append a row. Raises Unavailable when it cannot be written: no audit row, no answer."""
     try:
-        unit.connection.execute(insert(_AUDIT).values(**{name: getattr(row, name) for name in AuditRow.__slots__}))
+        unit.connection.execute(_INSERT, {name: getattr(row, name) for name in AuditRow.__slots__})
     except SQLAlchemyError as fault:
         raise Unavailable from fault
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Field
 
@@ -32,6 +32,9 @@ class DestinationRow(Row, table=True):
 DESTINATION: Final[Any] = DestinationRow.__table__  # type: ignore[attr-defined]
 
 
+_KNOWN: Final = select(literal(1)).where(DESTINATION.c.kind == bindparam("kind"), DESTINATION.c.destination == bindparam("destination"))
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A destination as the deliveries command shows it."""
@@ -45,13 +48,17 @@ class Destination:
 
 def upsert(unit: Unit, table: Any) -> Any:
     """The dialect's INSERT that knows ON CONFLICT."""
-    return postgresql.insert(table) if unit.connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return upserting(unit.connection.dialect.name, table)
+
+
+def upserting(dialect: str, table: Any) -> Any:
+    """The same, for a statement that is put together once."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def know_destination(unit: Unit, kind: str, destination: str) -> None:
     """Make sure that claims see this destination."""
-    known = select(literal(1)).where(DESTINATION.c.kind == kind, DESTINATION.c.destination == destination)
-    if unit.connection.execute(known).first() is None:
+    if unit.connection.execute(_KNOWN, {"kind": kind, "destination": destination}).first() is None:
         unit.connection.execute(upsert(unit, DESTINATION).values(kind=kind, destination=destination, failures=0).on_conflict_do_nothing())
 
 

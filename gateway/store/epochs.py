@@ -36,11 +36,12 @@ class EpochRow(Row, table=True):
 
 
 _EPOCH = EpochRow.__table__  # type: ignore[attr-defined]
+_READ: Final = select(_EPOCH.c.number).where(_EPOCH.c.name == _NAME)
 
 
 def read_epoch(unit: Unit) -> int:
     """The epoch as this unit sees it; 0 before the first narrowing."""
-    number = unit.connection.execute(select(_EPOCH.c.number).where(_EPOCH.c.name == _NAME)).scalar_one_or_none()
+    number = unit.connection.execute(_READ).scalar_one_or_none()
     return int(number) if number is not None else 0
 
 

@@ -6,9 +6,9 @@ Which entry may follow is decided in referral/responsibility.py; here is only or
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Column, Text, insert, select, update
+from sqlalchemy import Column, Text, bindparam, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.database import Unit
@@ -39,16 +39,25 @@ class LedgerEntryRow(Row, table=True):
 
 _HEAD = LedgerHeadRow.__table__  # type: ignore[attr-defined]
 _ENTRY = LedgerEntryRow.__table__  # type: ignore[attr-defined]
+_ADD_HEAD: Final = insert(_HEAD)
+_LOCK_HEAD: Final = select(_HEAD).where(_HEAD.c.referral == bindparam("key")).with_for_update()
+_MOVE_HEAD: Final = (
+    update(_HEAD)
+    .where(_HEAD.c.referral == bindparam("key"))
+    .values({name: bindparam(name) for name in ("sequence", "holder", "hash", "closed")})
+)
+_ADD_ENTRY: Final = insert(_ENTRY)
+_ENTRIES_OF: Final = select(_ENTRY.c.content).where(_ENTRY.c.referral == bindparam("key")).order_by(_ENTRY.c.sequence)
 
 
 def open_ledger(unit: Unit, referral_id: str, holder: str) -> None:
     """Create the head of a new referral, before its first entry."""
-    unit.connection.execute(insert(_HEAD).values(referral=referral_id, sequence=0, holder=holder, hash="", closed=False))
+    unit.connection.execute(_ADD_HEAD, {"referral": referral_id, "sequence": 0, "holder": holder, "hash": "", "closed": False})
 
 
 def lock_head(unit: Unit, referral_id: str) -> LedgerHeadRow | None:
     """Take the referral's lock for the rest of this unit (a row lock on PostgreSQL; the write section on SQLite)."""
-    row = unit.connection.execute(select(_HEAD).where(_HEAD.c.referral == referral_id).with_for_update()).mappings().first()
+    row = unit.connection.execute(_LOCK_HEAD, {"key": referral_id}).mappings().first()
     return LedgerHeadRow(**row) if row is not None else None
 
 
@@ -60,15 +69,14 @@ def holder_of(unit: Unit, referral_id: str) -> str | None:
 def add_entry(unit: Unit, referral_id: str, sequence: int, content: dict[str, Any], *, holder: str, closed: bool) -> None:
     """Append an entry and move the head; the caller holds the lock."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    unit.connection.execute(insert(_ENTRY).values(referral=referral_id, sequence=sequence, content=text))
-    unit.connection.execute(
-        update(_HEAD).where(_HEAD.c.referral == referral_id).values(sequence=sequence, holder=holder, hash=content["hash"], closed=closed)
-    )
+    unit.connection.execute(_ADD_ENTRY, {"referral": referral_id, "sequence": sequence, "content": text})
+    moved = {"sequence": sequence, "holder": holder, "hash": content["hash"], "closed": closed}
+    unit.connection.execute(_MOVE_HEAD, {"key": referral_id, **moved})
 
 
 def entries_of(unit: Unit, referral_id: str) -> list[dict[str, Any]]:
     """All entries of a referral in order."""
-    rows = unit.connection.execute(select(_ENTRY.c.content).where(_ENTRY.c.referral == referral_id).order_by(_ENTRY.c.sequence))
+    rows = unit.connection.execute(_ENTRIES_OF, {"key": referral_id})
     return [json.loads(row[0]) for row in rows]
 
 

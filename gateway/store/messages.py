@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Column, Index, Text, func, insert, select
+from sqlalchemy import Column, Index, Text, bindparam, func, insert, select
 from sqlmodel import Field
 
 from gateway.store.database import Unit
@@ -58,6 +59,16 @@ class Message:
 
 
 _COLUMNS = [_MESSAGE.c[name] for name in Message.__slots__]
+_INSERT: Final = insert(_MESSAGE)
+_REVISIONS: Final = (
+    select(*_COLUMNS)
+    .where(
+        _MESSAGE.c.organization == bindparam("organization"),
+        _MESSAGE.c.format == bindparam("format"),
+        _MESSAGE.c.message_key == bindparam("message_key"),
+    )
+    .order_by(_MESSAGE.c.revision)
+)
 
 
 def lock_key(unit: Unit, organization: str, format_name: str, message_key: str) -> None:
@@ -73,10 +84,8 @@ def lock_key(unit: Unit, organization: str, format_name: str, message_key: str) 
 
 def find_message(unit: Unit, organization: str, format_name: str, message_key: str) -> list[Message]:
     """Every revision of a message that came, the lowest first."""
-    query = select(*_COLUMNS).where(
-        _MESSAGE.c.organization == organization, _MESSAGE.c.format == format_name, _MESSAGE.c.message_key == message_key
-    )
-    return [Message(*row) for row in unit.connection.execute(query.order_by(_MESSAGE.c.revision))]
+    asked = {"organization": organization, "format": format_name, "message_key": message_key}
+    return [Message(*row) for row in unit.connection.execute(_REVISIONS, asked)]
 
 
 def messages_of(unit: Unit, referral: str) -> list[Message]:
@@ -100,18 +109,19 @@ def keep_message(
     """Store a message and return its id; the caller holds the key's lock and found no such revision."""
     message_id = new_id()
     unit.connection.execute(
-        insert(_MESSAGE).values(
-            id=message_id,
-            organization=organization,
-            format=format,
-            message_key=message_key,
-            revision=revision,
-            content_sha256=content_sha256,
-            body=body,
-            received_at=unit.now,
-            client=client,
-            referral=referral,
-            kept=True,
-        )
+        _INSERT,
+        {
+            "id": message_id,
+            "organization": organization,
+            "format": format,
+            "message_key": message_key,
+            "revision": revision,
+            "content_sha256": content_sha256,
+            "body": body,
+            "received_at": unit.now,
+            "client": client,
+            "referral": referral,
+            "kept": True,
+        },
     )
     return message_id

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final, Literal
 
 from sqlalchemy import Column, ColumnElement, Index, Text, UniqueConstraint, and_, case, func, literal, literal_column, select, text, update
@@ -159,7 +160,6 @@ def enqueue(unit: Unit, kind: str, destination: str, subject: str, *, due_at: da
     due_at: aware UTC, default now; it replaces the time of a row that waits. A row under way is gone through again after.
     """
     destinations.know_destination(unit, kind, destination)
-    at = due_at if due_at is not None else unit.now
     fresh = {
         "id": new_id(),
         "kind": kind,
@@ -170,22 +170,27 @@ def enqueue(unit: Unit, kind: str, destination: str, subject: str, *, due_at: da
         "sending_generation": 0,
         "sent_generation": 0,
         "held_generation": 0,
-        "due_at": at,
+        "due_at": due_at if due_at is not None else unit.now,
         "attempt": 0,
         "tries": 0,
         "last_issue_codes": "[]",
     }
+    unit.connection.execute(_enqueueing(unit.connection.dialect.name), fresh)
+
+
+@cache
+def _enqueueing(dialect: str) -> Any:
+    statement = destinations.upserting(dialect, OUTBOX)
     dirty = {
         "generation": OUTBOX.c.generation + 1,
         "state": case((OUTBOX.c.state.in_(LEASED), OUTBOX.c.state), else_="due"),
-        "due_at": at,
+        "due_at": statement.excluded.due_at,
         # a new event is a new thing to send: it has its own seven days
         "tries": 0,
         "first_attempt_at": None,
         "finished_at": None,
     }
-    statement = destinations.upsert(unit, OUTBOX).values(**fresh)
-    unit.connection.execute(statement.on_conflict_do_update(index_elements=["kind", "destination", "subject"], set_=dirty))
+    return statement.on_conflict_do_update(index_elements=["kind", "destination", "subject"], set_=dirty)
 
 
 def drop(unit: Unit, kind: str, destination: str, subject: str) -> Dropped:

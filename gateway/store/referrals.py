@@ -5,11 +5,12 @@ No column holds a person's data or free text: ids, codes and times only (`routin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Column, Index, Text, insert, select, update
+from sqlalchemy import Column, Index, Text, bindparam, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.database import Unit
@@ -20,10 +21,11 @@ class ReferralRow(Row, table=True):
     """One referral of one sender; `receipt` is what the sender knows it by."""
 
     __tablename__ = "referral"
+    __table_args__ = (Index("referral_of_message", "organization", "format", "message_key", unique=True),)
 
     id: str = Field(primary_key=True)
     receipt: str = Field(unique=True)
-    organization: str = Field(index=True)
+    organization: str
     format: str
     message_key: str
     revision: int
@@ -110,43 +112,52 @@ _OFFER = OfferRow.__table__  # type: ignore[attr-defined]
 _DECISION = RoutingDecisionRow.__table__  # type: ignore[attr-defined]
 
 
-def _one(unit: Unit, statement: Any) -> dict[str, Any] | None:
-    row = unit.connection.execute(statement).mappings().first()
+_INSERT: Final = {table: insert(table) for table in (_REFERRAL, _PART, _OFFER, _DECISION)}
+_REFERRAL_BY_ID: Final = select(_REFERRAL).where(_REFERRAL.c.id == bindparam("key"))
+_REFERRAL_BY_RECEIPT: Final = select(_REFERRAL).where(_REFERRAL.c.receipt == bindparam("key"))
+_REFERRAL_BY_MESSAGE: Final = select(_REFERRAL).where(
+    _REFERRAL.c.organization == bindparam("organization"),
+    _REFERRAL.c.format == bindparam("format"),
+    _REFERRAL.c.message_key == bindparam("message_key"),
+)
+_PARTS_OF: Final = select(_PART).where(_PART.c.referral == bindparam("key")).order_by(_PART.c.name)
+_OFFERS_OF: Final = select(_OFFER).where(_OFFER.c.referral == bindparam("key")).order_by(_OFFER.c.offered_at, _OFFER.c.id)
+_OFFER_BY_ID: Final = select(_OFFER).where(_OFFER.c.id == bindparam("key"))
+_OFFER_BY_TASK: Final = select(_OFFER).where(_OFFER.c.task_id == bindparam("key"))
+
+
+def _one(unit: Unit, statement: Any, **asked: str) -> dict[str, Any] | None:
+    row = unit.connection.execute(statement, asked).mappings().first()
     return dict(row) if row is not None else None
 
 
 def add_referral(unit: Unit, values: dict[str, Any]) -> ReferralRow:
     """Insert a referral; `values` are its columns."""
-    unit.connection.execute(insert(_REFERRAL).values(**values))
+    unit.connection.execute(_INSERT[_REFERRAL], values)
     return ReferralRow(**values)
 
 
 def find_referral(unit: Unit, referral_id: str) -> ReferralRow | None:
     """Read a referral by id; take the ledger's lock first when what is read decides a write."""
-    found = _one(unit, select(_REFERRAL).where(_REFERRAL.c.id == referral_id))
+    found = _one(unit, _REFERRAL_BY_ID, key=referral_id)
     return ReferralRow(**found) if found else None
 
 
 def find_by_receipt(unit: Unit, receipt: str, organization: str) -> ReferralRow | None:
     """Read a sender's own referral; a foreign receipt is as unknown as one that never was."""
-    found = _one(unit, select(_REFERRAL).where(_REFERRAL.c.receipt == receipt, _REFERRAL.c.organization == organization))
-    return ReferralRow(**found) if found else None
+    found = _one(unit, _REFERRAL_BY_RECEIPT, key=receipt)
+    return ReferralRow(**found) if found and found["organization"] == organization else None
 
 
 def find_by_any_receipt(unit: Unit, receipt: str) -> ReferralRow | None:
     """Read a referral by its receipt alone: for the operator's commands, never for a caller."""
-    found = _one(unit, select(_REFERRAL).where(_REFERRAL.c.receipt == receipt))
+    found = _one(unit, _REFERRAL_BY_RECEIPT, key=receipt)
     return ReferralRow(**found) if found else None
 
 
 def find_by_message(unit: Unit, organization: str, format_name: str, message_key: str) -> ReferralRow | None:
     """Read the referral a sender's message key stands for."""
-    found = _one(
-        unit,
-        select(_REFERRAL).where(
-            _REFERRAL.c.organization == organization, _REFERRAL.c.format == format_name, _REFERRAL.c.message_key == message_key
-        ),
-    )
+    found = _one(unit, _REFERRAL_BY_MESSAGE, organization=organization, format=format_name, message_key=message_key)
     return ReferralRow(**found) if found else None
 
 
@@ -155,16 +166,19 @@ def change_referral(unit: Unit, referral_id: str, **values: Any) -> None:
     unit.connection.execute(update(_REFERRAL).where(_REFERRAL.c.id == referral_id).values(**values))
 
 
-def add_part(unit: Unit, referral_id: str, part: Part) -> None:
-    """Note which resource holds a part of the message."""
-    unit.connection.execute(
-        insert(_PART).values(referral=referral_id, name=part.name, resource_type=part.resource_type, resource_id=part.resource_id)
-    )
+def add_parts(unit: Unit, referral_id: str, parts: Sequence[Part]) -> None:
+    """Note which resources hold the parts of the message."""
+    if parts:
+        rows = [
+            {"referral": referral_id, "name": part.name, "resource_type": part.resource_type, "resource_id": part.resource_id}
+            for part in parts
+        ]
+        unit.connection.execute(_INSERT[_PART], rows)
 
 
 def parts_of(unit: Unit, referral_id: str) -> list[Part]:
     """The parts of a referral, ordered by name."""
-    rows = unit.connection.execute(select(_PART).where(_PART.c.referral == referral_id).order_by(_PART.c.name)).mappings()
+    rows = unit.connection.execute(_PARTS_OF, {"key": referral_id}).mappings()
     return [Part(row["name"], row["resource_type"], row["resource_id"]) for row in rows]
 
 
@@ -176,26 +190,23 @@ def referrals_with_resource(unit: Unit, resource_id: str) -> list[str]:
 
 def add_offer(unit: Unit, offer: OfferRow) -> None:
     """Insert an offer."""
-    unit.connection.execute(insert(_OFFER).values(**offer.model_dump()))
+    unit.connection.execute(_INSERT[_OFFER], offer.model_dump())
 
 
 def offers_of(unit: Unit, referral_id: str) -> list[OfferRow]:
     """All offers of a referral, oldest first."""
-    rows = unit.connection.execute(
-        select(_OFFER).where(_OFFER.c.referral == referral_id).order_by(_OFFER.c.offered_at, _OFFER.c.id)
-    ).mappings()
-    return [OfferRow(**row) for row in rows]
+    return [OfferRow(**row) for row in unit.connection.execute(_OFFERS_OF, {"key": referral_id}).mappings()]
 
 
 def find_offer(unit: Unit, offer_id: str) -> OfferRow | None:
     """Read one offer by id."""
-    found = _one(unit, select(_OFFER).where(_OFFER.c.id == offer_id))
+    found = _one(unit, _OFFER_BY_ID, key=offer_id)
     return OfferRow(**found) if found else None
 
 
 def offer_of_task(unit: Unit, task_id: str) -> OfferRow | None:
     """Read the offer a receiver's Task stands for."""
-    found = _one(unit, select(_OFFER).where(_OFFER.c.task_id == task_id))
+    found = _one(unit, _OFFER_BY_TASK, key=task_id)
     return OfferRow(**found) if found else None
 
 
@@ -206,7 +217,7 @@ def change_offer(unit: Unit, offer_id: str, **values: Any) -> None:
 
 def keep_decision(unit: Unit, values: dict[str, Any]) -> None:
     """Store one routing decision; `values` are its columns."""
-    unit.connection.execute(insert(_DECISION).values(**values))
+    unit.connection.execute(_INSERT[_DECISION], values)
 
 
 def decisions_of(unit: Unit, referral_id: str) -> list[dict[str, Any]]:

@@ -6,11 +6,10 @@ known, a client that may not speak any more is suspended. Holds public keys and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Column, Index, delete, insert, select, update
+from sqlalchemy import Column, Index, bindparam, delete, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.database import Unit
@@ -25,13 +24,14 @@ class OrganizationRow(Row, table=True):
     key: str = Field(primary_key=True)
     name: str
     postures: list[str] = Field(sa_column=Column(JsonText, nullable=False))
+    services: list[str] = Field(sa_column=Column(JsonText, nullable=False))
     channel_kind: str | None = None
     channel_address: str | None = None
     channel_client: str | None = None
 
 
 class OrganizationServiceRow(Row, table=True):
-    """A service an organisation is a candidate for."""
+    """A service an organisation is a candidate for: the index of `organization.services`."""
 
     __tablename__ = "organization_service"
     __table_args__ = (Index("organization_service_of", "service", "organization"),)
@@ -58,6 +58,18 @@ class ClientRow(Row, table=True):
 _ORGANIZATION = OrganizationRow.__table__  # type: ignore[attr-defined]
 _SERVICE = OrganizationServiceRow.__table__  # type: ignore[attr-defined]
 _CLIENT = ClientRow.__table__  # type: ignore[attr-defined]
+
+
+_ORGANIZATIONS: Final = "registry.organizations"
+_PURPOSES: Final = "registry.purposes"
+_ONE_ORGANIZATION: Final = select(_ORGANIZATION).where(_ORGANIZATION.c.key == bindparam("key"))
+_PURPOSES_OF: Final = select(_CLIENT.c.purposes).where(_CLIENT.c.organization == bindparam("key"))
+_SERVING: Final = (
+    select(_ORGANIZATION)
+    .join(_SERVICE, _SERVICE.c.organization == _ORGANIZATION.c.key)
+    .where(_SERVICE.c.service == bindparam("service"))
+    .order_by(_ORGANIZATION.c.key)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +107,23 @@ class Client:
 
 
 def find_organization(unit: Unit, key: str) -> Organization | None:
-    """An organisation by its key."""
-    row = unit.connection.execute(select(_ORGANIZATION).where(_ORGANIZATION.c.key == key)).mappings().first()
-    return _organization(row, _services(unit, key)) if row is not None else None
+    """An organisation by its key; read once a unit."""
+    known: dict[str, Organization | None] = unit.memo.setdefault(_ORGANIZATIONS, {})
+    if key not in known:
+        row = unit.connection.execute(_ONE_ORGANIZATION, {"key": key}).mappings().first()
+        known[key] = _organization(row) if row is not None else None
+    return known[key]
 
 
 def organizations(unit: Unit) -> list[Organization]:
     """Every organisation, by key."""
     rows = unit.connection.execute(select(_ORGANIZATION).order_by(_ORGANIZATION.c.key)).mappings().all()
-    return [_organization(row, _services(unit, row["key"])) for row in rows]
+    return [_organization(row) for row in rows]
 
 
 def organizations_serving(unit: Unit, service: str) -> list[Organization]:
     """The candidates for a service, by key, so that the order is the same every time."""
-    query = (
-        select(_ORGANIZATION)
-        .join(_SERVICE, _SERVICE.c.organization == _ORGANIZATION.c.key)
-        .where(_SERVICE.c.service == service)
-        .order_by(_ORGANIZATION.c.key)
-    )
-    return [_organization(row, _services(unit, row["key"])) for row in unit.connection.execute(query).mappings().all()]
+    return [_organization(row) for row in unit.connection.execute(_SERVING, {"service": service}).mappings()]
 
 
 def put_organization(unit: Unit, organization: Organization) -> None:
@@ -123,10 +132,12 @@ def put_organization(unit: Unit, organization: Organization) -> None:
     values = {
         "name": organization.name,
         "postures": sorted(organization.postures),
+        "services": sorted(set(organization.services)),
         "channel_kind": channel.kind if channel else None,
         "channel_address": channel.address if channel else None,
         "channel_client": channel.client_id if channel else None,
     }
+    unit.memo.pop(_ORGANIZATIONS, None)
     changed = unit.connection.execute(update(_ORGANIZATION).where(_ORGANIZATION.c.key == organization.key).values(**values))
     if changed.rowcount == 0:
         unit.connection.execute(insert(_ORGANIZATION).values(key=organization.key, **values))
@@ -158,6 +169,7 @@ def put_client(unit: Unit, client: Client) -> None:
         "callback": client.callback,
         "suspended": client.suspended,
     }
+    unit.memo.pop(_PURPOSES, None)
     changed = unit.connection.execute(update(_CLIENT).where(_CLIENT.c.id == client.id).values(**values))
     if changed.rowcount == 0:
         unit.connection.execute(insert(_CLIENT).values(id=client.id, **values))
@@ -174,19 +186,16 @@ def callback_of(unit: Unit, organization: str) -> list[tuple[str, str]]:
 
 
 def organization_purposes(unit: Unit, key: str) -> frozenset[str]:
-    """Every purpose some client of an organisation is registered for."""
-    rows: Iterable[Any] = unit.connection.execute(select(_CLIENT.c.purposes).where(_CLIENT.c.organization == key))
-    return frozenset(purpose for row in rows for purpose in row[0])
+    """Every purpose some client of an organisation is registered for; read once a unit."""
+    known: dict[str, frozenset[str]] = unit.memo.setdefault(_PURPOSES, {})
+    if key not in known:
+        known[key] = frozenset(purpose for row in unit.connection.execute(_PURPOSES_OF, {"key": key}) for purpose in row[0])
+    return known[key]
 
 
-def _services(unit: Unit, key: str) -> tuple[str, ...]:
-    query = select(_SERVICE.c.service).where(_SERVICE.c.organization == key).order_by(_SERVICE.c.service)
-    return tuple(row[0] for row in unit.connection.execute(query))
-
-
-def _organization(row: Any, services: tuple[str, ...]) -> Organization:
+def _organization(row: Any) -> Organization:
     channel = Channel(row["channel_kind"], row["channel_address"], row["channel_client"]) if row["channel_kind"] else None
-    return Organization(row["key"], row["name"], frozenset(row["postures"]), services, channel)
+    return Organization(row["key"], row["name"], frozenset(row["postures"]), tuple(row["services"]), channel)
 
 
 def _client(row: Any) -> Client:

@@ -5,15 +5,17 @@ Only `gateway.access.records` imports this module. It decides nothing: who may s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import Column, Index, Text, insert, select, update
+from sqlalchemy import Column, Index, Text, bindparam, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.database import Unit
-from gateway.store.ids import new_id
+from gateway.store.destinations import upsert
 from gateway.store.rows import Instant, Row
 
 
@@ -100,12 +102,49 @@ class Stored:
 _COLUMNS = [_RESOURCE.c[name] for name in Stored.__slots__]
 
 
-def insert_resource(unit: Unit, stored: Stored, *, author: str) -> None:
-    """Store the first version and its membership."""
-    unit.connection.execute(insert(_RESOURCE).values(**{name: getattr(stored, name) for name in Stored.__slots__}))
-    _keep_version(unit, stored, author)
-    if stored.referral is not None:
-        unit.connection.execute(insert(_REFERRAL).values(resource=stored.id, referral=stored.referral))
+_INSERT_RESOURCE: Final = insert(_RESOURCE)
+_INSERT_VERSION: Final = insert(_VERSION)
+_INSERT_MEMBERSHIP: Final = insert(_REFERRAL)
+_IDS: Final[Any] = bindparam("ids", expanding=True)
+_BY_ID: Final = select(*_COLUMNS).where(_RESOURCE.c.id.in_(_IDS)).order_by(_RESOURCE.c.id)
+_DOMAINS_BY_ID: Final = select(_RESOURCE.c.id, _RESOURCE.c.domain).where(_RESOURCE.c.id.in_(_IDS))
+_REFERRALS_OF: Final = (
+    select(_REFERRAL.c.resource, _REFERRAL.c.referral).where(_REFERRAL.c.resource.in_(_IDS)).order_by(_REFERRAL.c.referral)
+)
+_COPY_IDS: Final = select(_RESOURCE.c.id).where(_RESOURCE.c.origin_id.in_(_IDS)).order_by(_RESOURCE.c.id)
+_COPIES: Final = select(*_COLUMNS).where(_RESOURCE.c.origin_id.in_(_IDS)).order_by(_RESOURCE.c.id)
+_COPIES_IN: Final = _COPIES.where(_RESOURCE.c.domain == bindparam("domain"))
+_OF_REFERRAL: Final = (
+    select(*_COLUMNS)
+    .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
+    .where(_REFERRAL.c.referral == bindparam("referral"))
+    .order_by(_RESOURCE.c.id)
+)
+_OF_REFERRAL_IN: Final = _OF_REFERRAL.where(_RESOURCE.c.domain == bindparam("domain"))
+_MEMBERS: Final = (
+    select(_RESOURCE.c.id, _RESOURCE.c.origin_id)
+    .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
+    .where(_REFERRAL.c.referral.in_(_IDS), _RESOURCE.c.type == bindparam("type"))
+    .distinct()
+    .order_by(_RESOURCE.c.id)
+)
+_OWN_REQUEST: Final = (
+    select(_RESOURCE.c.domain)
+    .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
+    .where(_REFERRAL.c.referral == bindparam("referral"), _RESOURCE.c.type == "ServiceRequest", _RESOURCE.c.origin_id.is_(None))
+    .order_by(_RESOURCE.c.id)
+    .limit(1)
+)
+_CLASSES: Final = select(_CLASS.c.id).where(_CLASS.c.id.in_(_IDS))
+
+
+def insert_resources(unit: Unit, stored: Sequence[Stored], *, author: str) -> None:
+    """Store the first versions of some resources and their membership."""
+    unit.connection.execute(_INSERT_RESOURCE, [{name: getattr(each, name) for name in Stored.__slots__} for each in stored])
+    unit.connection.execute(_INSERT_VERSION, [_version(each, author) for each in stored])
+    memberships = [{"resource": each.id, "referral": each.referral} for each in stored if each.referral is not None]
+    if memberships:
+        unit.connection.execute(_INSERT_MEMBERSHIP, memberships)
 
 
 def update_resource(unit: Unit, stored: Stored, *, expected_version: int, author: str) -> bool:
@@ -123,21 +162,19 @@ def update_resource(unit: Unit, stored: Stored, *, expected_version: int, author
     )
     if changed.rowcount != 1:
         return False
-    _keep_version(unit, stored, author)
+    unit.connection.execute(_INSERT_VERSION, _version(stored, author))
     return True
 
 
-def _keep_version(unit: Unit, stored: Stored, author: str) -> None:
-    unit.connection.execute(
-        insert(_VERSION).values(
-            id=stored.id,
-            version=stored.version,
-            last_updated=stored.last_updated,
-            body=stored.body,
-            visibility_class=stored.visibility_class,
-            author=author,
-        )
-    )
+def _version(stored: Stored, author: str) -> dict[str, object]:
+    return {
+        "id": stored.id,
+        "version": stored.version,
+        "last_updated": stored.last_updated,
+        "body": stored.body,
+        "visibility_class": stored.visibility_class,
+        "author": author,
+    }
 
 
 def add_to_referral(unit: Unit, resource_id: str, referral: str) -> None:
@@ -156,8 +193,7 @@ def find_resources(unit: Unit, resource_ids: Sequence[str]) -> list[Stored]:
     """The current rows of several resources, ordered by id; unknown ids are left out."""
     if not resource_ids:
         return []
-    rows = unit.connection.execute(select(*_COLUMNS).where(_RESOURCE.c.id.in_(sorted(set(resource_ids)))).order_by(_RESOURCE.c.id))
-    return [Stored(*row) for row in rows]
+    return [Stored(*row) for row in unit.connection.execute(_BY_ID, {"ids": sorted(set(resource_ids))})]
 
 
 def find_copies(unit: Unit, origin_ids: Iterable[str], domain: str | None = None) -> list[Stored]:
@@ -165,18 +201,16 @@ def find_copies(unit: Unit, origin_ids: Iterable[str], domain: str | None = None
     wanted = sorted(set(origin_ids))
     if not wanted:
         return []
-    query = select(*_COLUMNS).where(_RESOURCE.c.origin_id.in_(wanted))
-    if domain is not None:
-        query = query.where(_RESOURCE.c.domain == domain)
-    return [Stored(*row) for row in unit.connection.execute(query.order_by(_RESOURCE.c.id))]
+    if domain is None:
+        return [Stored(*row) for row in unit.connection.execute(_COPIES, {"ids": wanted})]
+    return [Stored(*row) for row in unit.connection.execute(_COPIES_IN, {"ids": wanted, "domain": domain})]
 
 
 def resources_of(unit: Unit, referral: str, domain: str | None = None) -> list[Stored]:
     """The resources of a referral, in one domain or in all, oldest first."""
-    query = select(*_COLUMNS).join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id).where(_REFERRAL.c.referral == referral)
-    if domain is not None:
-        query = query.where(_RESOURCE.c.domain == domain)
-    return [Stored(*row) for row in unit.connection.execute(query.order_by(_RESOURCE.c.id))]
+    if domain is None:
+        return [Stored(*row) for row in unit.connection.execute(_OF_REFERRAL, {"referral": referral})]
+    return [Stored(*row) for row in unit.connection.execute(_OF_REFERRAL_IN, {"referral": referral, "domain": domain})]
 
 
 def resources_in(unit: Unit, domain: str, resource_type: str | None = None) -> list[Stored]:
@@ -189,22 +223,23 @@ def resources_in(unit: Unit, domain: str, resource_type: str | None = None) -> l
 
 def members(unit: Unit, referrals: Iterable[str], resource_type: str) -> list[tuple[str, str | None]]:
     """(id, origin id) of the resources of one type in any of these referrals, in all domains."""
-    query = select(_RESOURCE.c.id, _RESOURCE.c.origin_id).join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
-    query = query.where(_REFERRAL.c.referral.in_(sorted(set(referrals))), _RESOURCE.c.type == resource_type)
-    return [(row[0], row[1]) for row in unit.connection.execute(query.distinct().order_by(_RESOURCE.c.id))]
+    rows = unit.connection.execute(_MEMBERS, {"ids": sorted(set(referrals)), "type": resource_type})
+    return [(row[0], row[1]) for row in rows]
 
 
 def copy_ids(unit: Unit, origin_ids: Iterable[str]) -> list[str]:
     """Ids of the copies of some origins, in all domains."""
-    query = select(_RESOURCE.c.id).where(_RESOURCE.c.origin_id.in_(sorted(set(origin_ids)))).order_by(_RESOURCE.c.id)
-    return [row[0] for row in unit.connection.execute(query)]
+    return [row[0] for row in unit.connection.execute(_COPY_IDS, {"ids": sorted(set(origin_ids))})]
+
+
+def domains_by_id(unit: Unit, resource_ids: Iterable[str]) -> dict[str, str]:
+    """The domain of each of these resources; unknown ids are left out."""
+    return {row[0]: row[1] for row in unit.connection.execute(_DOMAINS_BY_ID, {"ids": sorted(set(resource_ids))})}
 
 
 def own_request_domain(unit: Unit, referral: str) -> str | None:
     """The domain of a referral's own ServiceRequest, which is no copy: its sender's."""
-    query = select(_RESOURCE.c.domain).join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
-    query = query.where(_REFERRAL.c.referral == referral, _RESOURCE.c.type == "ServiceRequest", _RESOURCE.c.origin_id.is_(None))
-    row = unit.connection.execute(query.order_by(_RESOURCE.c.id).limit(1)).first()
+    row = unit.connection.execute(_OWN_REQUEST, {"referral": referral}).first()
     return str(row[0]) if row is not None else None
 
 
@@ -213,8 +248,7 @@ def referrals_of(unit: Unit, resource_ids: Iterable[str]) -> dict[str, list[str]
     wanted = sorted(set(resource_ids))
     found: dict[str, list[str]] = {resource_id: [] for resource_id in wanted}
     if wanted:
-        query = select(_REFERRAL.c.resource, _REFERRAL.c.referral).where(_REFERRAL.c.resource.in_(wanted)).order_by(_REFERRAL.c.referral)
-        for resource_id, referral in unit.connection.execute(query):
+        for resource_id, referral in unit.connection.execute(_REFERRALS_OF, {"ids": wanted}):
             found[resource_id].append(referral)
     return found
 
@@ -230,16 +264,30 @@ def versions_of(unit: Unit, resource_id: str) -> list[tuple[int, datetime, str, 
     return [(row[0], row[1], row[2], row[3]) for row in unit.connection.execute(query.order_by(_VERSION.c.version))]
 
 
-def class_id(unit: Unit, *, domain: str, data_class: str, labels: str, element_class: str) -> str:
-    """The id of a visibility class, made on first use."""
-    query = select(_CLASS.c.id).where(
-        _CLASS.c.domain == domain, _CLASS.c.data_class == data_class, _CLASS.c.labels == labels, _CLASS.c.element_class == element_class
-    )
-    found = unit.connection.execute(query).first()
-    if found is not None:
-        return str(found[0])
-    made = new_id()
-    unit.connection.execute(
-        insert(_CLASS).values(id=made, domain=domain, data_class=data_class, labels=labels, element_class=element_class)
-    )
-    return made
+@dataclass(frozen=True, slots=True)
+class VisibilityClass:
+    """What resources have in common that are judged alike. labels: sorted "system|code", one a line."""
+
+    domain: str
+    data_class: str
+    labels: str
+    element_class: str
+
+    @property
+    def id(self) -> str:
+        """The same for the same content, on every host: nobody has to look it up."""
+        spelt = f"{self.domain}\0{self.data_class}\0{self.labels}\0{self.element_class}"
+        return hashlib.sha256(spelt.encode()).hexdigest()[:32]
+
+
+def keep_classes(unit: Unit, classes: Iterable[VisibilityClass]) -> None:
+    """Make the rows of classes that have none yet."""
+    wanted = {each.id: each for each in classes}
+    known = {row[0] for row in unit.connection.execute(_CLASSES, {"ids": sorted(wanted)})}
+    missing = [
+        {"id": key, "domain": each.domain, "data_class": each.data_class, "labels": each.labels, "element_class": each.element_class}
+        for key, each in sorted(wanted.items())
+        if key not in known
+    ]
+    if missing:
+        unit.connection.execute(upsert(unit, _CLASS).on_conflict_do_nothing(), missing)

@@ -6,10 +6,12 @@ class, and the target of a reference. Only `gateway.access.records` imports this
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import ColumnElement, Index, LargeBinary, and_, delete, exists, false, func, insert, or_, select
+from sqlalchemy import ColumnElement, Index, LargeBinary, and_, bindparam, delete, exists, false, func, insert, or_, select
 from sqlmodel import Field
 
 from gateway.store.criteria import BASE, Principal, Query, Reference, Token
@@ -60,37 +62,57 @@ _REFERENCE = SearchReferenceRow.__table__  # type: ignore[attr-defined]
 _SEAL = SearchSealRow.__table__  # type: ignore[attr-defined]
 
 
-def index_resource(
-    unit: Unit, resource_id: str, resource_type: str, tokens: Iterable[Token], references: Iterable[Reference], *, is_new: bool = False
-) -> None:
-    """Put these index rows in the place of those the resource had. is_new: it had none."""
-    for table in () if is_new else (_TOKEN, _REFERENCE):
-        unit.connection.execute(delete(table).where(table.c.resource == resource_id))
-    token_rows = {(row.param, row.system or "", row.code or ""): row.element_class for row in tokens}
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A resource and what it is to be found by."""
+
+    id: str
+    type: str
+    tokens: Sequence[Token]
+    references: Sequence[Reference]
+
+
+_INSERT_TOKEN: Final = insert(_TOKEN)
+_INSERT_REFERENCE: Final = insert(_REFERENCE)
+_DELETE_TOKENS: Final = delete(_TOKEN).where(_TOKEN.c.resource == bindparam("id"))
+_DELETE_REFERENCES: Final = delete(_REFERENCE).where(_REFERENCE.c.resource == bindparam("id"))
+_REFERRERS: Final = select(_REFERENCE.c.resource).where(
+    _REFERENCE.c.type == bindparam("type"),
+    _REFERENCE.c.param == bindparam("param"),
+    _REFERENCE.c.target.in_(bindparam("targets", expanding=True)),
+)
+
+
+def index_resources(unit: Unit, resources: Sequence[Indexed], *, are_new: bool = False) -> None:
+    """Put these index rows in the place of those the resources had. are_new: they had none."""
+    for resource in () if are_new else resources:
+        unit.connection.execute(_DELETE_TOKENS, {"id": resource.id})
+        unit.connection.execute(_DELETE_REFERENCES, {"id": resource.id})
+    token_rows = [row for resource in resources for row in _token_rows(resource)]
     if token_rows:
-        unit.connection.execute(
-            insert(_TOKEN),
-            [
-                {
-                    "resource": resource_id,
-                    "type": resource_type,
-                    "param": param,
-                    "system": system,
-                    "code": code,
-                    "element_class": element_class,
-                }
-                for (param, system, code), element_class in token_rows.items()
-            ],
-        )
-    reference_rows = {(row.param, row.target): row.element_class for row in references}
+        unit.connection.execute(_INSERT_TOKEN, token_rows)
+    reference_rows = [row for resource in resources for row in _reference_rows(resource)]
     if reference_rows:
-        unit.connection.execute(
-            insert(_REFERENCE),
-            [
-                {"resource": resource_id, "type": resource_type, "param": param, "target": target, "element_class": element_class}
-                for (param, target), element_class in reference_rows.items()
-            ],
-        )
+        unit.connection.execute(_INSERT_REFERENCE, reference_rows)
+
+
+def _token_rows(resource: Indexed) -> Iterator[dict[str, str]]:
+    rows = {(row.param, row.system or "", row.code or ""): row.element_class for row in resource.tokens}
+    for (param, system, code), element_class in rows.items():
+        yield {
+            "resource": resource.id,
+            "type": resource.type,
+            "param": param,
+            "system": system,
+            "code": code,
+            "element_class": element_class,
+        }
+
+
+def _reference_rows(resource: Indexed) -> Iterator[dict[str, str]]:
+    rows = {(row.param, row.target): row.element_class for row in resource.references}
+    for (param, target), element_class in rows.items():
+        yield {"resource": resource.id, "type": resource.type, "param": param, "target": target, "element_class": element_class}
 
 
 def _has_permit(principal: Principal, resource: ColumnElement[str], element_class: ColumnElement[str] | str) -> ColumnElement[bool]:
@@ -181,10 +203,8 @@ def referrers(unit: Unit, resource_type: str, param: str, targets: Iterable[str]
     wanted = sorted(set(targets))
     if not wanted:
         return []
-    query = select(_REFERENCE.c.resource).where(
-        _REFERENCE.c.type == resource_type, _REFERENCE.c.param == param, _REFERENCE.c.target.in_(wanted)
-    )
-    return sorted({row[0] for row in unit.connection.execute(query)})
+    rows = unit.connection.execute(_REFERRERS, {"type": resource_type, "param": param, "targets": wanted})
+    return sorted({row[0] for row in rows})
 
 
 def find_seal(unit: Unit) -> bytes | None:

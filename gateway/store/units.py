@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -18,6 +18,7 @@ class Unit:
 
     now: aware UTC; of a write, stamped inside the write section, never earlier than the stamp of any write before it.
     shown_before: of a read, the instant from which on what is stored may not be complete yet (see store/postgres.py).
+    memo: what was read once for this unit, under a name of whoever reads it; whoever writes what it rests on takes it out.
     """
 
     connection: Connection
@@ -25,6 +26,7 @@ class Unit:
     writing: bool
     shown_before: datetime = FAR_FUTURE
     advisory_locks: dict[int, str] = field(default_factory=dict)  # PostgreSQL: key → "shared" or "exclusive", held until the end
+    memo: dict[str, Any] = field(default_factory=dict)
 
 
 class RunAgain(Exception):

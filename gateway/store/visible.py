@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Index, delete, insert, select, update
+from sqlalchemy import ColumnElement, Index, bindparam, delete, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.criteria import BASE, Principal
@@ -66,6 +66,25 @@ _PARTY = PartyRow.__table__  # type: ignore[attr-defined]
 _GRANT = GrantRow.__table__  # type: ignore[attr-defined]
 
 
+_IDS: Final[Any] = bindparam("ids", expanding=True)
+_DELETE_PERMITS: Final = delete(_VISIBLE).where(_VISIBLE.c.resource.in_(_IDS))
+_INSERT_PERMIT: Final = insert(_VISIBLE)
+_PARTIES: Final = select(_PARTY).where(_PARTY.c.referral.in_(_IDS)).order_by(_PARTY.c.referral, _PARTY.c.organization)
+_ONE_PARTY: Final = select(_PARTY.c.referral).where(
+    _PARTY.c.referral == bindparam("referral"), _PARTY.c.organization == bindparam("organization")
+)
+_VISIBLE_IDS: Final = select(_VISIBLE.c.resource).where(
+    _VISIBLE.c.organization == bindparam("organization"),
+    _VISIBLE.c.purpose == bindparam("purpose"),
+    _VISIBLE.c.policy_epoch == bindparam("policy_epoch"),
+    _VISIBLE.c.valid_from <= bindparam("at", type_=Instant),
+    _VISIBLE.c.valid_to > bindparam("at", type_=Instant),
+    _VISIBLE.c.element_class == BASE,
+    _VISIBLE.c.resource.in_(_IDS),
+)
+"""As `permitted`, put together once: it is asked at every read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Party:
     """A row of `party`."""
@@ -93,10 +112,10 @@ def permitted(principal: Principal, table: Any = _VISIBLE) -> ColumnElement[bool
 def replace_permits(unit: Unit, resource_ids: Sequence[str], permits: Iterable[Mapping[str, Any]]) -> None:
     """Put the permits of some resources in the place of all they had. permits: columns of `visible`."""
     for start in range(0, len(resource_ids), 500):
-        unit.connection.execute(delete(_VISIBLE).where(_VISIBLE.c.resource.in_(list(resource_ids[start : start + 500]))))
+        unit.connection.execute(_DELETE_PERMITS, {"ids": list(resource_ids[start : start + 500])})
     rows = [dict(permit) for permit in permits]
     if rows:
-        unit.connection.execute(insert(_VISIBLE), rows)
+        unit.connection.execute(_INSERT_PERMIT, rows)
 
 
 def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -> frozenset[str]:
@@ -104,8 +123,14 @@ def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -
     wanted = sorted(set(resource_ids))
     if not wanted:
         return frozenset()
-    query = select(_VISIBLE.c.resource).where(permitted(principal), _VISIBLE.c.element_class == BASE, _VISIBLE.c.resource.in_(wanted))
-    return frozenset(row[0] for row in unit.connection.execute(query))
+    asked = {
+        "organization": principal.organization,
+        "purpose": principal.purpose,
+        "policy_epoch": principal.policy_epoch,
+        "at": principal.at,
+        "ids": wanted,
+    }
+    return frozenset(row[0] for row in unit.connection.execute(_VISIBLE_IDS, asked))
 
 
 def open_party(unit: Unit, referral: str, organization: str, role: str) -> None:
@@ -130,8 +155,7 @@ def parties_in(unit: Unit, referrals: Iterable[str]) -> dict[str, list[Party]]:
     wanted = sorted(set(referrals))
     found: dict[str, list[Party]] = {referral: [] for referral in wanted}
     if wanted:
-        query = select(_PARTY).where(_PARTY.c.referral.in_(wanted)).order_by(_PARTY.c.referral, _PARTY.c.organization)
-        for row in unit.connection.execute(query).mappings():
+        for row in unit.connection.execute(_PARTIES, {"ids": wanted}).mappings():
             party = Party(row["referral"], row["organization"], row["role"], row["closed_at"] is not None, row["keeps_task"])
             found[party.referral].append(party)
     return found
@@ -139,8 +163,7 @@ def parties_in(unit: Unit, referrals: Iterable[str]) -> dict[str, list[Party]]:
 
 def is_party(unit: Unit, referral: str, organization: str) -> bool:
     """Whether an organisation is or was party to a referral."""
-    query = select(_PARTY.c.referral).where(_PARTY.c.referral == referral, _PARTY.c.organization == organization)
-    return unit.connection.execute(query).first() is not None
+    return unit.connection.execute(_ONE_PARTY, {"referral": referral, "organization": organization}).first() is not None
 
 
 def add_grant(unit: Unit, organization: str, reader: str) -> None:

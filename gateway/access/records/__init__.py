@@ -23,12 +23,16 @@ from gateway.access.records.parties import close_parties, grant_organization, op
 from gateway.access.records.permits import rebuild_visible
 from gateway.access.records.reading import SearchRequest, VisibilityFault, read, search
 from gateway.access.records.writing import (
+    Draft,
     attach,
     create,
+    create_all,
     hold,
     hold_all,
     hold_by_identifier,
+    hold_copies,
     hold_copy,
+    hold_each,
     referrals_of_person,
     replace,
     require,
@@ -37,6 +41,7 @@ from gateway.access.records.writing import (
 __all__ = [
     "ConsentState",
     "Disclosed",
+    "Draft",
     "Held",
     "Reader",
     "SearchRequest",
@@ -49,6 +54,7 @@ __all__ = [
     "close_parties",
     "consent_state",
     "create",
+    "create_all",
     "disclose_bundle",
     "disclose_dry_run",
     "disclose_ledger",
@@ -58,7 +64,9 @@ __all__ = [
     "hold",
     "hold_all",
     "hold_by_identifier",
+    "hold_copies",
     "hold_copy",
+    "hold_each",
     "open_parties",
     "publish_organization",
     "read",

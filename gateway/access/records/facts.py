@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 from gateway.access import policy as policies
 from gateway.access.consent import PROVIDER_SHARING, Filed, Flow, state_of
@@ -16,16 +17,47 @@ from gateway.access.labels import labels_of
 from gateway.store.criteria import Principal
 from gateway.store.database import Unit
 from gateway.store.registry import Organization, find_organization
-from gateway.store.resources import Stored, copy_ids, find_resource, find_resources, members, own_request_domain, referrals_of
+from gateway.store.resources import Stored, copy_ids, domains_by_id, find_resources, members, own_request_domain, referrals_of
 from gateway.store.search import referrers
 from gateway.store.visible import Party, parties_in, readers_of
-from profiles.strict_json import parse_json
+from profiles.strict_json import parse_stored
 
 DIRECTORY = "DIRECTORY"
 
 
+PERSONAL: Final = frozenset({"Patient", "Consent"})
+_FACTS: Final = "access.facts"
+
+
 class Facts:
-    """The facts of one unit of work; a write of this unit that changes one of them needs new Facts."""
+    """The facts of one unit of work, read once; a write of this unit that may change one of them makes it forget them all."""
+
+    @classmethod
+    def of(cls, unit: Unit) -> Facts:
+        """The facts of a unit as they stand now."""
+        found: Facts | None = unit.memo.get(_FACTS)
+        if found is None:
+            found = unit.memo[_FACTS] = cls(unit)
+        return found
+
+    @staticmethod
+    def forget(unit: Unit) -> None:
+        """Read everything anew from here on: Consents, people or organisations have changed."""
+        unit.memo.pop(_FACTS, None)
+
+    @staticmethod
+    def forget_written(unit: Unit, types: Iterable[str]) -> None:
+        """Resources of these types were written: what is known of a person goes when a Patient or a Consent is among them."""
+        if not PERSONAL.isdisjoint(types):
+            Facts.forget(unit)
+
+    @staticmethod
+    def forget_parties(unit: Unit) -> None:
+        """Who is party to what, or reads which directory entry, has changed; what is known of a person stays."""
+        found: Facts | None = unit.memo.get(_FACTS)
+        if found is not None:
+            found._parties.clear()
+            found._readers.clear()
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
@@ -34,10 +66,11 @@ class Facts:
         self._parties: dict[str, list[Party]] = {}
         self._filed: dict[tuple[str, ...], tuple[Filed, ...]] = {}
         self._organizations: dict[str, Organization | None] = {}
-        self._senders: dict[str, str | None] = {}
+        self._senders: dict[str, str] = {}
         self._origins: dict[str, str | None] = {}
         self._readers: dict[str, list[str]] = {}
         self._labels: dict[tuple[str, int], frozenset[str]] = {}
+        self._bodies: dict[tuple[str, int], dict[str, object]] = {}
 
     def principal(self, organization: str, postures: frozenset[str], purpose: str) -> Principal:
         """For whom a query of this unit is asked."""
@@ -57,9 +90,12 @@ class Facts:
     def load(self, resources: Sequence[Stored]) -> None:
         """Read the referrals and parties of several resources at once."""
         unread = [stored.id for stored in resources if stored.id not in self._referrals]
-        self._referrals |= {key: tuple(found) for key, found in referrals_of(self.unit, unread).items()}
+        if unread:
+            self._referrals |= {key: tuple(found) for key, found in referrals_of(self.unit, unread).items()}
         wanted = {referral for stored in resources for referral in self._referrals[stored.id]} - set(self._parties)
-        self._parties |= parties_in(self.unit, wanted)
+        if wanted:
+            self._parties |= parties_in(self.unit, wanted)
+        self.load_origins(resources)
 
     def referrals(self, stored: Stored) -> tuple[str, ...]:
         """The referrals a resource belongs to."""
@@ -92,24 +128,40 @@ class Facts:
         """Whose record a resource goes back to: its origin's domain, or that of the referral's sender."""
         if stored.origin_id is not None:
             if stored.origin_id not in self._origins:
-                origin = find_resource(self.unit, stored.origin_id)
-                self._origins[stored.origin_id] = origin.domain if origin is not None else None
+                self.load_origins([stored])
             return self._origins[stored.origin_id]
         referrals = self.referrals(stored)
         return self.sender(referrals[0]) if referrals else stored.domain
 
+    def load_origins(self, resources: Iterable[Stored]) -> None:
+        """Read where several copies come from at once."""
+        unread = {stored.origin_id for stored in resources if stored.origin_id is not None} - set(self._origins)
+        if unread:
+            found = domains_by_id(self.unit, unread)
+            self._origins |= {origin: found.get(origin) for origin in unread}
+
     def sender(self, referral: str) -> str | None:
         """The domain of a referral's own request; a receiver's is always a copy."""
-        if referral not in self._senders:
-            self._senders[referral] = own_request_domain(self.unit, referral)
-        return self._senders[referral]
+        found = self._senders.get(referral)
+        if found is None:  # a request that is still to be written is asked for again
+            found = own_request_domain(self.unit, referral)
+            if found is not None:
+                self._senders[referral] = found
+        return found
 
     def labels(self, stored: Stored) -> frozenset[str]:
         """The security labels of a version."""
         version = (stored.id, stored.version)
         if version not in self._labels:
-            self._labels[version] = labels_of(body_of(stored))
+            self._labels[version] = labels_of(self.body(stored))
         return self._labels[version]
+
+    def body(self, stored: Stored) -> dict[str, object]:
+        """The resource of a row, read once; not to be changed."""
+        version = (stored.id, stored.version)
+        if version not in self._bodies:
+            self._bodies[version] = body_of(stored)
+        return self._bodies[version]
 
     def relations(self, stored: Stored, organization: str) -> list[str]:
         """What an organisation is to a resource; empty for a stranger. Another domain's record is always a stranger's."""
@@ -151,7 +203,7 @@ class Facts:
 
 def body_of(stored: Stored) -> dict[str, object]:
     """The resource of a row."""
-    body: dict[str, object] = parse_json(stored.body.encode())
+    body: dict[str, object] = parse_stored(stored.body)
     return body
 
 

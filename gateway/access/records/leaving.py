@@ -42,7 +42,7 @@ def redact_all_for(unit: Unit, helds: Sequence[Held], receiver: Organization, pu
     verification is never copied: it counts only where it was given.
     """
     stand_still(unit)
-    facts = Facts(unit)
+    facts = Facts.of(unit)
     found = {stored.id: stored for stored in find_resources(unit, [held.id for held in helds])}
     facts.load(list(found.values()))
     return [_copy_content(facts, found.get(held.id), held, receiver, purpose) for held in helds]
@@ -74,7 +74,7 @@ def _copy_content(facts: Facts, stored: Stored | None, held: Held, receiver: Org
 
 def audit_offer(unit: Unit, referral: str, organization: Organization, helds: Sequence[Held]) -> None:
     """Write the audit row of an offer: these copies may be read by the organisation from now on."""
-    facts = Facts(unit)
+    facts = Facts.of(unit)
     permitted = [
         (stored, decision)
         for stored in find_resources(unit, [held.id for held in helds])
@@ -101,7 +101,7 @@ def disclose_bundle(
     not leave any more is left out. client: of the channel. Raises Withheld when `required`, or everything, is denied.
     """
     stand_still(unit)
-    facts = Facts(unit)
+    facts = Facts.of(unit)
     found = {stored.id: stored for stored in find_resources(unit, [held.id for held in helds])}
     ordered = [found[held.id] for held in helds if held.id in found]
     facts.load(ordered)
@@ -128,7 +128,7 @@ def disclose_written(unit: Unit, caller: Caller, held: Held, *, event: str = "up
     A write may end the writer's own access (a revocation does): then the answer says only that it was kept.
     """
     stand_still(unit)
-    facts = Facts(unit)
+    facts = Facts.of(unit)
     stored = find_resource(unit, held.id)
     decision = facts.decide(stored, caller.organization, caller.postures, caller.purpose, unit.now) if stored is not None else None
     if stored is not None and isinstance(decision, Permit):
@@ -157,7 +157,7 @@ def consent_state(
     kind: "provider-sharing" or "status-sharing". confirmer: whose verification counts (default: the disclosing organisation).
     """
     flow = Flow(kind, disclosing, recipient, purpose, confirmer or disclosing)
-    return state_of(Facts(unit).filed((referral,)), flow, now)
+    return state_of(Facts.of(unit).filed((referral,)), flow, now)
 
 
 def view_permit(
@@ -169,7 +169,7 @@ def view_permit(
     only then may a dispatch centre read the words of one.
     """
     stand_still(unit)
-    facts = Facts(unit)
+    facts = Facts.of(unit)
     filed = facts.filed((referral,))
     state = ConsentState("none")
     if holder is not None:
@@ -217,7 +217,7 @@ def disclose_view(
 
     Raises Withheld when the reader is not that sender, the permit does not stand any more, or the view says more than it permits.
     """
-    facts = Facts(unit)
+    facts = Facts.of(unit)
     sender = facts.organization(reader.organization)
     if sender is None or (permit.sender, permit.referral) != (reader.organization, referral):
         raise Withheld(permit.row)
@@ -246,14 +246,14 @@ def disclose_view(
 
 def disclose_dry_run(unit: Unit, caller: Caller, body: dict[str, Any]) -> Disclosed:
     """Let a dry run leave: the caller's own message, mapped. Raises Withheld."""
-    permit = _require(Facts(unit), "own", "DRYRUN", caller.postures, caller.purpose)
+    permit = _require(Facts.of(unit), "own", "DRYRUN", caller.postures, caller.purpose)
     record(unit, AuditFacts("dry-run", caller.client_id, caller.organization, caller.purpose, caller.request_id, (permit.row,)))
     return disclosed("dry-run", body)
 
 
 def disclose_ledger(unit: Unit, lines: Iterable[str], *, referral: str | None = None) -> Disclosed:
     """Let a ledger print leave to the operator. The body is {"lines": [...]}. Raises Withheld."""
-    permit = _require(Facts(unit), "operator", "LEDGER", frozenset({"operator"}), OPERATOR.purpose)
+    permit = _require(Facts.of(unit), "operator", "LEDGER", frozenset({"operator"}), OPERATOR.purpose)
     record(
         unit, AuditFacts("ledger", OPERATOR.client_id, OPERATOR.organization, OPERATOR.purpose, new_id(), (permit.row,), referral=referral)
     )

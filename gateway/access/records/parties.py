@@ -25,8 +25,9 @@ def open_parties(unit: Unit, referral: str, organization: str) -> None:
 
     The organisation whose request it is becomes its sender, every other one an addressee. Idempotent; opens a closed one again.
     """
-    role = SENDER if Facts(unit).sender(referral) == organization else ADDRESSEE
+    role = SENDER if Facts.of(unit).sender(referral) == organization else ADDRESSEE
     open_party(unit, referral, organization, role)
+    Facts.forget_parties(unit)
     compile_permits(unit, resources_of(unit, referral, organization))
 
 
@@ -37,6 +38,7 @@ def close_parties(unit: Unit, referral: str, organization: str, *, keep_task_aft
     """
     narrow(unit)
     close_party(unit, referral, organization, keeps_task=keep_task_after_close)
+    Facts.forget_parties(unit)
     compile_permits(unit, resources_of(unit, referral, organization))
 
 
@@ -63,4 +65,5 @@ def publish_organization(unit: Unit, key: str, name: str, identifiers: Iterable[
 def grant_organization(unit: Unit, organization_key: str, to: str) -> None:
     """Let one organisation read another's directory entry, because they share a referral."""
     add_grant(unit, organization_key, to)
+    Facts.forget_parties(unit)
     compile_ids(unit, [organization_key])

@@ -14,7 +14,7 @@ from gateway.access.consent import changes_of
 from gateway.access.decision import Permit
 from gateway.access.index import element_classes
 from gateway.access.keep import cut_to
-from gateway.access.records.facts import DIRECTORY, Facts, body_of, linked_referrals
+from gateway.access.records.facts import DIRECTORY, Facts, linked_referrals
 from gateway.errors import Unavailable
 from gateway.store.criteria import ALWAYS, FOREVER
 from gateway.store.database import Unit
@@ -24,15 +24,19 @@ from gateway.store.resources import Stored, domains_of, find_resources, resource
 from gateway.store.visible import replace_permits
 
 _ATTEMPTS: Final = 5
+_STANDING: Final = "access.epoch-held"
 
 
 def stand_still(unit: Unit) -> None:
     """Hold the epoch for the rest of the unit, so that what is decided in it still holds when it commits."""
+    if _STANDING in unit.memo:
+        return  # nobody else can have narrowed since: the epoch is held
     for _ in range(_ATTEMPTS):
         try:
             confirm_epoch(unit, read_epoch(unit))
         except EpochMoved:
             continue
+        unit.memo[_STANDING] = True
         return
     raise Unavailable
 
@@ -40,7 +44,7 @@ def stand_still(unit: Unit) -> None:
 def compile_permits(unit: Unit, resources: Sequence[Stored]) -> None:
     """Write the permits of these resources anew."""
     stand_still(unit)
-    facts = Facts(unit)
+    facts = Facts.of(unit)
     facts.load(resources)
     rows = [row for stored in resources if not stored.deleted for row in _permits(facts, stored)]
     replace_permits(unit, [stored.id for stored in resources], rows)
@@ -62,6 +66,7 @@ def rebuild_visible(unit: Unit, domain: str | None = None) -> int:
 
     For `db reindex`, a new policy table, and an organisation whose postures or purposes changed (its old permits are void).
     """
+    Facts.forget(unit)
     judged = 0
     for found in [domain] if domain is not None else domains_of(unit):
         resources = resources_in(unit, found)
@@ -124,6 +129,6 @@ def _classes(facts: Facts, stored: Stored, key: str, postures: frozenset[str], p
     decision = facts.decide(stored, key, postures, purpose, at)
     if not isinstance(decision, Permit) or decision.keep is None:
         return frozenset()
-    body = body_of(stored)
+    body = facts.body(stored)
     kept = cut_to(decision.keep, body)
     return element_classes(body, kept) if kept is not None else frozenset()

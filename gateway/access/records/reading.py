@@ -67,7 +67,7 @@ def read(database: Database, caller: Caller, resource_type: str, id: str) -> Dis
     """Answer GET or HEAD of one resource; either is a disclosure. Raises NotFound, Unavailable."""
 
     def decide(unit: Unit) -> _Answer:
-        facts = Facts(unit)
+        facts = Facts.of(unit)
         stored, permit = find_readable(facts, caller, resource_type, id)
         return _resource_answer(facts, caller, stored, permit, "read")
 
@@ -79,7 +79,7 @@ def search(database: Database, caller: Caller, request: SearchRequest) -> Disclo
     seal = seal_key(database)
 
     def decide(unit: Unit) -> _Answer:
-        return _searchset(Facts(unit), database, caller, request, seal)
+        return _searchset(Facts.of(unit), database, caller, request, seal)
 
     return _audited(database, decide)
 
@@ -104,7 +104,7 @@ def decided_again(facts: Facts, caller: Caller, stored: Stored) -> Permit:
 
 def answer_resource(unit: Unit, caller: Caller, stored: Stored, permit: Permit, event: str) -> Disclosed:
     """A resource as the answer of a write: the audit row goes into the same unit."""
-    answer = _resource_answer(Facts(unit), caller, stored, permit, event)
+    answer = _resource_answer(Facts.of(unit), caller, stored, permit, event)
     record(unit, answer.facts)
     return disclosed(answer.kind, answer.body, headers=answer.headers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,21 +21,32 @@ from gateway.store.epochs import narrow
 from gateway.store.ids import new_id
 from gateway.store.resources import (
     Stored,
+    VisibilityClass,
     add_to_referral,
-    class_id,
     find_copies,
     find_resource,
     find_resources,
-    insert_resource,
+    insert_resources,
+    keep_classes,
     referrals_of,
     resources_of,
     update_resource,
 )
-from gateway.store.search import holders_of_identifier, index_resource
+from gateway.store.search import Indexed, holders_of_identifier, index_resources
 from gateway.store.visible import is_party
 from profiles.strict_json import to_json
 
 GATEWAY: Final = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A resource that is to be stored: R4 JSON that was validated. origin: what it is a copy of. id: where it was already written."""
+
+    resource: dict[str, Any]
+    data_class: str
+    origin: Held | None = None
+    id: str | None = None
 
 
 def create(
@@ -53,16 +65,25 @@ def create(
     resource: R4 JSON that was validated. domain: the organisation whose record it is. origin: what it is a copy of.
     id: where references to it were already written. author: client id, for the kept version.
     """
-    resource_id = id if id is not None else new_id()
-    place = _Place(domain, data_class, referral, origin.id if origin else None, origin.version if origin else None)
-    stored = _stored(unit, resource, resource_id, place, version=1)
-    insert_resource(unit, stored, author=author)
-    index_resource(unit, stored.id, stored.type, tokens_of(resource), references_of(resource), is_new=True)
-    if stored.type == "Consent" and origin is None:
-        _judge_new_consent(unit, stored)
-    elif referral is None or is_party(unit, referral, domain):  # before its domain is a party nobody may see it
-        compile_permits(unit, [stored])
-    return held_of(stored)
+    return create_all(unit, [Draft(resource, data_class, origin, id)], domain=domain, referral=referral, author=author)[0]
+
+
+def create_all(unit: Unit, drafts: Sequence[Draft], *, domain: str, referral: str | None, author: str = GATEWAY) -> list[Held]:
+    """Store several new resources of one domain and referral, as `create` does each; returned in their order."""
+    if not drafts:
+        return []
+    made = []
+    for draft in drafts:
+        origin = draft.origin
+        place = _Place(domain, draft.data_class, referral, origin.id if origin else None, origin.version if origin else None)
+        made.append(_stored(unit, draft.resource, draft.id if draft.id is not None else new_id(), place, version=1))
+    stored = [each for each, _ in made]
+    keep_classes(unit, [visibility_class for _, visibility_class in made])
+    insert_resources(unit, stored, author=author)
+    index_resources(unit, [_indexed(each, draft.resource) for each, draft in zip(stored, drafts, strict=True)], are_new=True)
+    Facts.forget_written(unit, [each.type for each in stored])
+    _judge_new(unit, stored, referral, domain)
+    return [held_of(each) for each in stored]
 
 
 def replace(unit: Unit, held: Held, resource: dict[str, Any], *, origin: Held | None = None, author: str = GATEWAY) -> Held:
@@ -80,10 +101,13 @@ def replace(unit: Unit, held: Held, resource: dict[str, Any], *, origin: Held | 
     place = _Place(
         current.domain, current.data_class, current.referral, current.origin_id, origin.version if origin else current.origin_version
     )
-    stored = _stored(unit, _with_labels_of(before, resource), held.id, place, version=current.version + 1)
+    stored, visibility_class = _stored(unit, _with_labels_of(before, resource), held.id, place, version=current.version + 1)
+    if stored.visibility_class != current.visibility_class:
+        keep_classes(unit, [visibility_class])
     if not update_resource(unit, stored, expected_version=current.version, author=author):
         raise VersionConflict
-    index_resource(unit, stored.id, stored.type, tokens_of(resource), references_of(resource))
+    index_resources(unit, [_indexed(stored, resource)])
+    Facts.forget_written(unit, [stored.type])
     if held.type == "Consent":
         narrow(unit)
         compile_person(unit, referrals_of(unit, [stored.id])[stored.id])
@@ -97,6 +121,7 @@ def replace(unit: Unit, held: Held, resource: dict[str, Any], *, origin: Held | 
 def attach(unit: Unit, held: Held, referral: str) -> None:
     """Make a resource part of another referral of the same person (one Patient copy serves them all)."""
     add_to_referral(unit, held.id, referral)
+    Facts.forget(unit)
     stored = find_resource(unit, held.id)
     if stored is not None:
         compile_permits(unit, [stored])
@@ -110,7 +135,18 @@ def hold(unit: Unit, resource_type: str, id: str) -> Held | None:  # noqa: A002 
 
 def hold_copy(unit: Unit, origin_id: str, receiver: str) -> Held | None:
     """A receiver's copy of a resource."""
-    return next((held_of(stored) for stored in find_copies(unit, [origin_id], receiver) if not stored.deleted), None)
+    return hold_copies(unit, [origin_id], receiver).get(origin_id)
+
+
+def hold_each(unit: Unit, ids: Iterable[str]) -> dict[str, Held]:
+    """Several resources for the layers below the doors, by id; what is unknown or deleted is left out."""
+    return {stored.id: held_of(stored) for stored in find_resources(unit, list(ids)) if not stored.deleted}
+
+
+def hold_copies(unit: Unit, origin_ids: Iterable[str], receiver: str) -> dict[str, Held]:
+    """A receiver's copies of several resources, by the id of their origin."""
+    found = find_copies(unit, origin_ids, receiver)
+    return {str(stored.origin_id): held_of(stored) for stored in reversed(found) if not stored.deleted}
 
 
 def hold_all(unit: Unit, referral: str, domain: str) -> list[Held]:
@@ -129,7 +165,7 @@ def require(unit: Unit, caller: Caller, resource_type: str, id: str) -> Held:  #
 
     Discloses nothing and writes no audit row: `disclose_written` ends the same unit.
     """
-    stored, _ = find_readable(Facts(unit), caller, resource_type, id)
+    stored, _ = find_readable(Facts.of(unit), caller, resource_type, id)
     return held_of(stored)
 
 
@@ -165,7 +201,7 @@ class _Place:
     origin_version: int | None
 
 
-def _stored(unit: Unit, resource: dict[str, Any], resource_id: str, place: _Place, *, version: int) -> Stored:
+def _stored(unit: Unit, resource: dict[str, Any], resource_id: str, place: _Place, *, version: int) -> tuple[Stored, VisibilityClass]:
     given = resource.get("meta") or {}
     meta = {
         "versionId": str(version),
@@ -174,7 +210,8 @@ def _stored(unit: Unit, resource: dict[str, Any], resource_id: str, place: _Plac
     }
     rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
     body = {"resourceType": resource["resourceType"], "id": resource_id, "meta": meta, **rest}
-    return Stored(
+    visibility_class = VisibilityClass(place.domain, place.data_class, "\n".join(sorted(labels_of(body))), BASE)
+    stored = Stored(
         id=resource_id,
         type=resource["resourceType"],
         domain=place.domain,
@@ -185,11 +222,14 @@ def _stored(unit: Unit, resource: dict[str, Any], resource_id: str, place: _Plac
         deleted=False,
         origin_id=place.origin_id,
         origin_version=place.origin_version,
-        visibility_class=class_id(
-            unit, domain=place.domain, data_class=place.data_class, labels="\n".join(sorted(labels_of(body))), element_class=BASE
-        ),
+        visibility_class=visibility_class.id,
         body=to_json(body).decode(),
     )
+    return stored, visibility_class
+
+
+def _indexed(stored: Stored, resource: dict[str, Any]) -> Indexed:
+    return Indexed(stored.id, stored.type, tokens_of(resource), references_of(resource))
 
 
 def _with_labels_of(before: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
@@ -202,12 +242,15 @@ def _with_labels_of(before: dict[str, Any], resource: dict[str, Any]) -> dict[st
     return {**resource, "meta": {**meta, "security": [*(meta.get("security") or []), *lost]}}
 
 
-def _judge_new_consent(unit: Unit, stored: Stored) -> None:
-    """A Consent filed anew may refuse: then everything of the person is judged again, in every linked domain."""
-    if stored.referral is None:
-        compile_permits(unit, [stored])
-    elif body_of(stored).get("status") != "active" or '"deny"' in stored.body:
+def _judge_new(unit: Unit, stored: Sequence[Stored], referral: str | None, domain: str) -> None:
+    """Write the permits of what is new. A Consent that may refuse has all of the person judged anew, in every linked domain."""
+    if referral is not None and any(_may_refuse(each) for each in stored):
         narrow(unit)
-        compile_person(unit, [stored.referral])
-    elif is_party(unit, stored.referral, stored.domain):
-        compile_permits(unit, [stored])
+        compile_person(unit, [referral])
+    elif referral is None or is_party(unit, referral, domain):  # before its domain is a party nobody may see it
+        compile_permits(unit, stored)
+
+
+def _may_refuse(stored: Stored) -> bool:
+    own_consent = stored.type == "Consent" and stored.origin_id is None
+    return own_consent and (body_of(stored).get("status") != "active" or '"deny"' in stored.body)

@@ -153,6 +153,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("postures", sa.Text(), nullable=False),
+        sa.Column("services", sa.Text(), nullable=False),
         sa.Column("channel_kind", sa.String(), nullable=True),
         sa.Column("channel_address", sa.String(), nullable=True),
         sa.Column("channel_client", sa.String(), nullable=True),
@@ -257,7 +258,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("receipt"),
     )
     with op.batch_alter_table("referral", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_referral_organization"), ["organization"], unique=False)
+        batch_op.create_index("referral_of_message", ["organization", "format", "message_key"], unique=True)
 
     op.create_table(
         "referral_part",
