@@ -51,13 +51,6 @@ def _known_patient(unit: Unit, domain: str, patient: Mapping[str, Any]) -> Held 
     return None
 
 
-def _with_own_identifier(resource: dict[str, Any], resource_id: str) -> dict[str, Any]:
-    """US Core wants a Patient identifier: a person without the agency's gets the gateway's."""
-    if resource["resourceType"] == "Patient" and not resource.get("identifier"):
-        return {**resource, "identifier": [{"system": namespace.SID_PATIENT, "value": resource_id}]}
-    return resource
-
-
 def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, protocol: Protocol) -> dict[str, Held]:
     """Write or renew the sender's resources; returns them by part name."""
     known = {part.name: part for part in referrals.parts_of(unit, referral.id)}
@@ -70,7 +63,7 @@ def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, proto
     address_of["sender"] = f"Organization/{referral.organization}"
     written: dict[str, Held] = {}
     for name, resource in mapped.resources.items():
-        content = _with_own_identifier(_resolved(resource, address_of), ids[name])
+        content = _resolved(resource, address_of)
         written[name] = _write_part(unit, referral, name, content, ids[name], held_of.get(name), is_new=name not in known)
     for name, part in known.items():
         held = held_of[name]
