@@ -53,13 +53,6 @@ def _known_patient(unit: Unit, domain: str, patient: Mapping[str, Any]) -> Held 
     return None
 
 
-def _with_own_identifier(resource: dict[str, Any], resource_id: str) -> dict[str, Any]:
-    """US Core wants a Patient identifier: a person without the agency's gets the gateway's."""
-    if resource["resourceType"] == "Patient" and not resource.get("identifier"):
-        return {**resource, "identifier": [{"system": namespace.SID_PATIENT, "value": resource_id}]}
-    return resource
-
-
 def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, protocol: Protocol) -> dict[str, Held]:
     """Write or renew the sender's resources; returns them by part name."""
     known = {part.name: part for part in referrals.parts_of(unit, referral.id)}
@@ -72,7 +65,7 @@ def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, proto
     ids |= {name: new_id() for name in (*mapped.resources, "task") if name not in ids}
     address_of = {name: f"{resource['resourceType']}/{ids[name]}" for name, resource in mapped.resources.items()}
     address_of["sender"] = f"Organization/{referral.organization}"
-    contents = {name: _with_own_identifier(_resolved(resource, address_of), ids[name]) for name, resource in mapped.resources.items()}
+    contents = {name: _resolved(resource, address_of) for name, resource in mapped.resources.items()}
     written = _renewed(unit, referral, contents, held_of, known)
     drafts = {name: Draft(content, mappings.data_class(name), id=ids[name]) for name, content in contents.items() if name not in held_of}
     if "task" not in known:

@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 STATEMENT_SECONDS: Final = 30
 IDLE_SECONDS: Final = 30
+# a host that vanished sends nothing, not even an error: the kernel gives the connection up after half a minute
+_LOST_HOST: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 _MICROSECONDS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 _HAS_CLOCK: Final = f"SELECT to_regclass('{SEQUENCE}') IS NOT NULL"
 # the id is taken in the first step, the time read in the second, which cannot begin earlier
@@ -86,7 +88,7 @@ class PostgresStore:
             pool_timeout=self._wait_seconds,
             isolation_level="READ COMMITTED",
             hide_parameters=True,
-            connect_args={"connect_timeout": max(2, round(self._wait_seconds)), "application_name": "crisis-gateway"},
+            connect_args={"connect_timeout": max(2, round(self._wait_seconds)), "application_name": "crisis-gateway", **_LOST_HOST},
         )
         lock_milliseconds = max(1, int(self._wait_seconds * 1000))
 

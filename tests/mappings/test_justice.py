@@ -12,10 +12,6 @@ from tests.builders import an_rms_message
 from tests.mappings.messages import EXAMPLES, FORMAT, nodes, take
 
 CASE, STATUTE, CHARGE = "CASE-4711-XQ", "RCW 9A.99.999", "Possession of a zorkmid"
-RMS_FIELDS = {
-    "behaviors": "/behaviors",
-    "nature": "/nature",
-}
 
 
 @pytest.fixture
@@ -160,6 +156,8 @@ def test_an_unidentified_person_is_normal():
     assert name["text"] == "Unidentified person"
     assert name["extension"][0]["valueCode"] == "unknown"
     assert "birthDate" not in patient
+    # US Core wants an identifier: the request names the person until the agency has a number for them
+    assert [identifier["value"] for identifier in patient["identifier"]] == [EXAMPLES[1]["request_number"]]
 
 
 def test_a_warm_hand_off_reaches_provider_and_routing():

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from tests.peers.machine import outside_environment
 from tests.peers.postgres import throw_away_server
@@ -23,18 +20,6 @@ DEMO_SECONDS = 240
 def postgres_url():
     with throw_away_server() as url:
         yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def gateway_database_url(request, tmp_path):
-    """The URL of an empty database, without a schema."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'gateway.db'}"
-    server = request.getfixturevalue("postgres_url")
-    name = f"gateway_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    return f"{server.rpartition('/')[0]}/{name}"
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,12 @@ from tests.peers.machine import REPOSITORY, SHARED, outside_environment, require
 HL7 = SHARED / "validator" / "validate.py"
 PROGRAMS = ("java", "javac", "mvn")
 PACKAGES = ("maven", "default-jdk-headless")
-# The questionnaire we publish is loaded, so that its answers are held against it.
-LOADED = ("us-core-7", str(REPOSITORY / "mappings" / "rms-diversion" / "questionnaire.json"))
+# What we publish is loaded as well, so that answers are held against their questionnaire, and extensions against their definition.
+LOADED = (
+    "us-core-7",
+    str(REPOSITORY / "mappings" / "rms-diversion" / "questionnaire.json"),
+    *map(str, sorted((REPOSITORY / "profiles").rglob("StructureDefinition-*.json"))),
+)
 SECONDS = 500
 
 

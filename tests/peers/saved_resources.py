@@ -39,10 +39,10 @@ def kinds_in(resource: dict[str, Any]) -> Iterator[str]:
 
 
 def _body(message: str) -> Any:
-    """The JSON of an HTTP message as the wire log writes it; None if it has none."""
+    """The JSON of an HTTP message as the wire log writes it; None if it has none, or one made to be refused."""
     try:
         return json.loads(message.partition("\n\n")[2])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -53,11 +53,13 @@ def checked(demo_folder, tmp_path_factory):
 
 
 def test_hl7s_validator_finds_no_error_in_what_was_stored_or_sent(checked):
-    assert errors_of(checked.hl7) == []
+    errors = errors_of(checked.hl7)
+    assert not errors, "\n".join(errors)
 
 
 def test_our_validator_agrees_with_hl7s_on_every_resource(checked):
-    assert errors_of(checked.ours) == []
+    errors = errors_of(checked.ours)
+    assert not errors, "\n".join(errors)
     assert {file.name: verdict["valid"] for file, verdict in checked.ours.items()} == {
         file.name: verdict["valid"] for file, verdict in checked.hl7.items()
     }
@@ -105,4 +107,5 @@ def test_the_bundle_of_every_published_example_is_valid(tmp_path):
         bundles.append(tmp_path / example.name)
         bundles[-1].write_text(done.stdout)
     assert len(bundles) >= 3
-    assert errors_of(ask_hl7(bundles)) == []
+    errors = errors_of(ask_hl7(bundles))
+    assert not errors, "\n".join(errors)

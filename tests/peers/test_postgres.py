@@ -13,13 +13,14 @@ from tests.peers.machine import REPOSITORY, outside_environment
 pytestmark = pytest.mark.peers
 
 SUITES = ("store", "access", "fhir", "referral", "delivery", "oauth", "web")
-SECONDS = 600
+OPTIONS = ("-q", "-n", "2", "-p", "tests.peers.without_sqlite", "-p", "no:cacheprovider")
+SECONDS = 900
 
 
 def test_every_suite_with_a_database_passes_on_postgresql(postgres_url, tmp_path):
     suites = [f"tests/{name}" for name in SUITES if list((REPOSITORY / "tests" / name).glob("test_*.py"))]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "2", "--junit-xml", tmp_path / "junit.xml", "-p", "no:cacheprovider", *suites],
+        [sys.executable, "-m", "pytest", *OPTIONS, "--junit-xml", tmp_path / "junit.xml", *suites],
         cwd=REPOSITORY,
         env=outside_environment(CRISIS_TEST_POSTGRES_URL=postgres_url),
         capture_output=True,

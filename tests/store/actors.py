@@ -246,6 +246,23 @@ def fork_while_busy(pipe, url):
     pipe.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
+def fork_with_open_connections(pipe, url):
+    """Fork with connections in the pool; both sides write and read on. Says the child's exit code."""
+    database = Database(url)
+    database.write(lambda unit: put(unit, "before"))
+    keys(database)
+    child = os.fork()
+    if child == 0:
+        with ends_here():
+            for number in range(20):
+                database.write(lambda unit, number=number: put(unit, f"child-{number}"))
+                keys(database)
+    for number in range(20):
+        database.write(lambda unit, number=number: put(unit, f"parent-{number}"))
+        keys(database)
+    pipe.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
 def fork_in_a_read(pipe, url):
     """Fork with a snapshot open, which cannot be closed; says whether the child refused, and whether the parent goes on."""
     database = Database(url, lock_seconds=0.2)
