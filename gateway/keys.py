@@ -1,8 +1,8 @@
-"""The gateway's own keys: what it signs with, and two secrets that never leave it.
+"""The gateway's own keys: what it signs with, and one secret that never leaves it.
 
 The folder is made at first start, rights 0700 and 0600, whole or not at all, also when two processes start at once. After
 that a file that is missing, broken or readable by others stops the start and is named: a new key made in silence would
-cut every peer off, and make every keyed hash and sealed link of before worthless.
+cut every peer off, and make every keyed hash of before worthless.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from joserfc.jwk import ECKey
 
 SIGNING_FILE: Final = "signing.json"
 CUT_FILE: Final = "cut.key"
-SEAL_FILE: Final = "seal.key"
 RING_FILE: Final = "ring.json"
 """Written last: with it the ring is whole, and from then on no file is ever made anew."""
 
@@ -57,7 +56,7 @@ class SigningKey:
 class KeyRing:
     """The keys of one gateway, read once from their folder.
 
-    cut_key: HMAC key for what was cut out of messages. seal_key: sealing key of continuation links. Both 32 bytes.
+    cut_key: HMAC key for what was cut out of messages. 32 bytes.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -68,7 +67,6 @@ class KeyRing:
                 _make(self.folder)
             self._signing = _read_signing(self.folder / SIGNING_FILE)
             self.cut_key = _read_secret(self.folder / CUT_FILE)
-            self.seal_key = _read_secret(self.folder / SEAL_FILE)
         except OSError as error:
             raise KeyRingBroken(f"{error.filename or self.folder}: {error.strerror}") from error
         self._current = next(key for key in self._signing if key.status == "current")
@@ -125,9 +123,8 @@ def _make(folder: Path) -> None:
             return
         folder.chmod(0o700)
         # files of a start that was cut off are kept: nobody has seen them change
-        for name in (CUT_FILE, SEAL_FILE):
-            if not (folder / name).exists():
-                _write(folder / name, base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
+        if not (folder / CUT_FILE).exists():
+            _write(folder / CUT_FILE, base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
         if not (folder / SIGNING_FILE).exists():
             key = ECKey.generate_key(CURVE, private=True)
             content = {"keys": [{"status": "current", "jwk": {**key.as_dict(private=True), "kid": key.thumbprint()}}]}

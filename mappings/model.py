@@ -56,7 +56,7 @@ class Mapped:
 
     resources: local name → R4 JSON. References between them are `urn:local:<name>`, the sender's organisation is
     `urn:local:sender`; both are for the caller to replace. unused: pointers of the source values that no rule read.
-    routing: what a protocol reads to decide, see docs/rms-diversion.md; unknown stays "unknown".
+    routing: what a protocol reads to decide, see docs/mapping.md; unknown stays "unknown".
     """
 
     resources: dict[str, dict[str, Any]]

@@ -48,6 +48,7 @@ class Taken:
     sha256: str
     mapped: Mapped
     issues: tuple[Issue, ...]
+    cuts: tuple[tuple[str, str], ...] = ()
 
 
 def parse_body(body: bytes) -> Any:
@@ -94,7 +95,9 @@ def read_message(validator: Validator, cut_key: bytes, format_name: str, body: b
     ]
     key, revision = form.key(source)
     digest = hashlib.sha256(canonical_json(source)).hexdigest()
-    return Taken(format_name, key, revision, source, digest, mapped, tuple(found[:MAX_ISSUES]))
+    return Taken(
+        format_name, key, revision, source, digest, mapped, tuple(found[:MAX_ISSUES]), tuple((cut.pointer, cut.keyed_hash) for cut in cuts)
+    )
 
 
 def _issue(found: Any) -> Issue:
@@ -201,6 +204,7 @@ def _keep_message(unit: Unit, caller: Caller, taken: Taken, referral_id: str) ->
         body=canonical_json(taken.source).decode(),
         client=caller.client_id,
         referral=referral_id,
+        cuts=taken.cuts,
     )
 
 

@@ -32,6 +32,8 @@ from gateway.store.referrals import OfferRow, ReferralRow
 from profiles.issues import Issue
 
 MILESTONE_COLUMNS: Final = {"contact-made": "contact_made_at", "engaged": "engaged_at", "not-engaged": "not_engaged_at"}
+ACKNOWLEDGING: Final = frozenset({"received"})
+RECEIVED: Final = "received"
 SERVER_ELEMENTS: Final = frozenset({"id", "meta", "lastModified"})
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
@@ -67,6 +69,8 @@ def _change(services: Services, caller: Caller, task_id: str, if_match: str | No
         offer, referral = _again(unit, task_id)
         wanted = change(held.body)
         task = _merge(held.body, wanted, services)
+        if wanted.get("status") in ACKNOWLEDGING and held.body["status"] == "requested":
+            _acknowledge_once(unit, caller, ledger, offer)
         written = _move(unit, caller, ledger, referral, offer, held, task)
         return records.disclose_written(unit, caller, written)
 
@@ -155,6 +159,13 @@ def _move(
     roll_up(unit, referral.id)
     refresh_view(unit, referral.id)
     return replaced
+
+
+def _acknowledge_once(unit: Unit, caller: Caller, ledger: LockedLedger, offer: OfferRow) -> None:
+    """A receiver's system says that it has the request: kept in the ledger the first time, and no move of the Task."""
+    known = any(entry.kind == "acknowledge" and entry.offer == offer.id for entry in ledgers.read_entries(unit, ledger.referral))
+    if not known:
+        _append_acknowledge(unit, caller, ledger, offer, authority=RECEIVED)
 
 
 def _append_acknowledge(unit: Unit, caller: Caller, ledger: LockedLedger, offer: OfferRow, *, authority: str) -> None:

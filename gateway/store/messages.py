@@ -7,6 +7,7 @@ message. Which revision counts is decided in referral/.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,11 +17,14 @@ from sqlmodel import Field
 
 from gateway.store.database import Unit
 from gateway.store.ids import new_id
-from gateway.store.rows import Instant, Row
+from gateway.store.rows import Instant, JsonText, Row
 
 
 class IntakeMessageRow(Row, table=True):
-    """One message. body: canonical JSON after the cut. kept: false once a purge has emptied the body."""
+    """One message. body: canonical JSON after the cut. kept: false once a purge has emptied the body.
+
+    cuts: for each place that was cut out, its RFC 6901 pointer and the keyed hash of what stood there; never the text.
+    """
 
     __tablename__ = "intake_message"
     __table_args__ = (Index("intake_message_key", "organization", "format", "message_key", "revision", unique=True),)
@@ -36,6 +40,7 @@ class IntakeMessageRow(Row, table=True):
     client: str
     referral: str | None = Field(default=None, index=True)
     kept: bool = True
+    cuts: list[list[str]] = Field(sa_column=Column(JsonText, nullable=False))
 
 
 _MESSAGE = IntakeMessageRow.__table__  # type: ignore[attr-defined]
@@ -56,6 +61,7 @@ class Message:
     client: str
     referral: str | None
     kept: bool
+    cuts: list[list[str]]
 
 
 _COLUMNS = [_MESSAGE.c[name] for name in Message.__slots__]
@@ -105,8 +111,12 @@ def keep_message(
     body: str,
     client: str,
     referral: str | None,
+    cuts: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Store a message and return its id; the caller holds the key's lock and found no such revision."""
+    """Store a message and return its id; the caller holds the key's lock and found no such revision.
+
+    cuts: (pointer, keyed hash) of what was cut out of it.
+    """
     message_id = new_id()
     unit.connection.execute(
         _INSERT,
@@ -122,6 +132,7 @@ def keep_message(
             "client": client,
             "referral": referral,
             "kept": True,
+            "cuts": [list(cut) for cut in cuts],
         },
     )
     return message_id

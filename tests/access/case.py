@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from gateway.oauth.context import Caller
-from gateway.store.database import Database, Unit
-
 from gateway.access import records
 from gateway.access.records import Held
+from gateway.oauth.context import Caller
 from gateway.store import registry
+from gateway.store.database import Database, Unit
 from profiles import namespace
 
 PARTIES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gateway.store.database import Database
 
+from gateway.store.database import Database
 from tests.access.case import PARTIES, Case, publish_all
 from tests.access.store import fresh_database, register
 

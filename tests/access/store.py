@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from gateway.store.database import Database, Unit
-from gateway.store.registry import Organization
 from sqlmodel import SQLModel
 
 from gateway.access.records import facts, permits
 from gateway.store import registry
+from gateway.store.database import Database, Unit
+from gateway.store.registry import Organization
 
 
 def fresh_database(folder: Path) -> Database:

@@ -6,11 +6,11 @@ import base64
 import json
 
 import pytest
-from gateway.store.database import Database
 
 from gateway.access.disclosed import Withheld
 from gateway.audit.events import AuditFacts, audit_event, audit_rows, record_refusal
 from gateway.errors import NotFound, Unavailable
+from gateway.store.database import Database
 from profiles import engine
 from tests.access.case import a_caller
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from gateway.store.database import Database, Unit
 
 from gateway.access import records
 from gateway.access.consent import Filed, Flow, carried_over, missing_elements, state_of
 from gateway.access.disclosed import VersionedId
 from gateway.errors import NotFound
 from gateway.store import registry
+from gateway.store.database import Database, Unit
 from tests.access.case import Case, a_caller, a_consent
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway.store.database import Unit
 
 import gateway
 from gateway.access import records
@@ -17,6 +16,7 @@ from gateway.access.records import Held, Withheld
 from gateway.audit.events import audit_rows
 from gateway.errors import NotFound, VersionConflict
 from gateway.store import registry
+from gateway.store.database import Unit
 from tests.access.case import Case, a_caller, a_consent
 
 

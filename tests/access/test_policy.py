@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gateway.store.database import Database
 
 from gateway.access import policy, records
 from gateway.access.decision import Deny, Permit, Question
 from gateway.access.disclosed import ConsentState
 from gateway.errors import NotFound
 from gateway.store import registry
+from gateway.store.database import Database
 from tests.access.case import Case, a_caller, a_consent
 
 

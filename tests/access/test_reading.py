@@ -7,8 +7,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from gateway.oauth.context import Caller
-from gateway.store.database import Database, Unit
 
 from gateway.access import records
 from gateway.access.disclosed import Disclosed
@@ -16,6 +14,8 @@ from gateway.access.records import reading
 from gateway.audit.events import audit_rows
 from gateway.errors import Malformed, NotFound, Unavailable
 from gateway.fhir.search import parse_search
+from gateway.oauth.context import Caller
+from gateway.store.database import Database, Unit
 from profiles import namespace
 from profiles.strict_json import parse_json
 from tests.access.case import Case, a_caller, a_consent, publish_all

@@ -28,15 +28,14 @@ def test_the_first_start_makes_a_folder_that_nobody_else_reads(tmp_path):
 def test_a_second_start_reads_the_same_keys(tmp_path):
     first, second = KeyRing(tmp_path / "keys"), KeyRing(str(tmp_path / "keys"))
     assert first.public_jwks() == second.public_jwks()
-    assert (first.cut_key, first.seal_key) == (second.cut_key, second.seal_key)
-    assert len({first.cut_key, first.seal_key}) == 2
-    assert len(first.cut_key) == len(first.seal_key) == 32
+    assert first.cut_key == second.cut_key
+    assert len(first.cut_key) == 32
 
 
 def _start(folder, barrier, results):
     barrier.wait()
     ring = KeyRing(folder)
-    results.put((ring.kid, ring.cut_key, ring.seal_key))
+    results.put((ring.kid, ring.cut_key))
 
 
 def test_two_processes_that_start_at_once_have_one_ring(tmp_path):
@@ -60,7 +59,7 @@ def test_a_start_that_was_cut_off_is_finished_by_the_next(tmp_path):
     assert finished.kid != whole.kid
 
 
-@pytest.mark.parametrize("name", ["signing.json", "cut.key", "seal.key"])
+@pytest.mark.parametrize("name", ["signing.json", "cut.key"])
 def test_a_missing_file_is_named_and_not_made_anew(tmp_path, name):
     KeyRing(tmp_path / "keys")
     (tmp_path / "keys" / name).unlink()
@@ -68,7 +67,7 @@ def test_a_missing_file_is_named_and_not_made_anew(tmp_path, name):
         KeyRing(tmp_path / "keys")
 
 
-@pytest.mark.parametrize("name", ["signing.json", "cut.key", "seal.key"])
+@pytest.mark.parametrize("name", ["signing.json", "cut.key"])
 @pytest.mark.parametrize("content", [b"", b"{", b'{"keys": []}', b"\xff\xfe", b"c2VjcmV0LXNlY3JldA=="])
 def test_a_broken_file_is_named_and_its_content_is_not_told(tmp_path, name, content):
     KeyRing(tmp_path / "keys")

@@ -106,6 +106,7 @@ def upgrade() -> None:
         sa.Column("client", sa.String(), nullable=False),
         sa.Column("referral", sa.String(), nullable=True),
         sa.Column("kept", sa.Boolean(), nullable=False),
+        sa.Column("cuts", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("intake_message", schema=None) as batch_op:
