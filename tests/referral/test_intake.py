@@ -17,7 +17,7 @@ def stored(gateway):
     """All that the database holds, as text."""
     with gateway.services.database.read() as unit:
         tables = ("intake_message", "resource", "resource_version", "audit_event", "referral", "search_token", "ledger_entry", "outbox")
-        return {table: str(unit.connection.exec_driver_sql(f"SELECT * FROM {table}").fetchall()) for table in tables}
+        return {table: str([tuple(row) for row in unit.connection.exec_driver_sql(f"SELECT * FROM {table}")]) for table in tables}
 
 
 def test_what_looks_like_a_criminal_history_answer_is_cut_before_anything_is_kept(gateway):
