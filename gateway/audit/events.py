@@ -32,7 +32,7 @@ _EVENT: Final = namespace.code_system("audit-event")
 
 REST: Final = {"system": _TYPE, "code": "rest", "display": "RESTful Operation"}
 EXPORT: Final = {"system": _DICOM, "code": "110106", "display": "Export"}
-DISCLOSE: Final = {"system": _LIFECYCLE, "code": "disclose", "display": "Disclose"}
+DISCLOSE: Final = {"system": _LIFECYCLE, "code": "disclose", "display": "Disclose Record Lifecycle Event"}
 
 # what happened → AuditEvent.action (C create, R read, U update, D delete, E execute) and the subtype of the FHIR interaction.
 _ACTIONS: Final[Mapping[str, tuple[str, str | None]]] = {

@@ -9,11 +9,13 @@ from gateway.fhir.interactions import FHIR_JSON, INTERACTIONS, PATCH, PATCH_JSON
 FHIR_VERSION: Final = "4.0.1"
 # The day this table last changed; R4 wants a date, and a statement that changes by the hour would be a lie.
 DATE: Final = "2026-11-24"
-_OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
-def capability_statement(base_url: str, software_version: str, *, token_url: str | None = None) -> dict[str, Any]:
-    """The CapabilityStatement of this server. base_url: of the FHIR endpoint."""
+def capability_statement(base_url: str, software_version: str) -> dict[str, Any]:
+    """The CapabilityStatement of this server. base_url: of the FHIR endpoint.
+
+    The token endpoint stands in the SMART configuration: the older oauth-uris extension demands an authorize endpoint beside it.
+    """
     security: dict[str, Any] = {
         "cors": False,
         "service": [
@@ -29,8 +31,6 @@ def capability_statement(base_url: str, software_version: str, *, token_url: str
         ],
         "description": "SMART backend services: private_key_jwt, client credentials, system scopes.",
     }
-    if token_url is not None:
-        security["extension"] = [{"url": _OAUTH_URIS, "extension": [{"url": "token", "valueUri": token_url}]}]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

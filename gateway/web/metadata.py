@@ -86,7 +86,7 @@ def _shared(base_url: str) -> dict[str, Any]:
 
 @cache
 def _statement(base_url: str) -> bytes:
-    return to_json(statement_of(f"{base_url}/fhir", version(DISTRIBUTION), token_url=base_url + TOKEN_PATH))
+    return to_json(statement_of(f"{base_url}/fhir", version(DISTRIBUTION)))
 
 
 def _base_url() -> str:

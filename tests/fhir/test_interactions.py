@@ -205,7 +205,7 @@ def test_an_escaped_separator_is_part_of_the_value() -> None:
 
 
 def test_the_capability_statement_is_valid_and_says_what_is_offered() -> None:
-    made = capability_statement("http://g/fhir", "1", token_url="http://g/oauth/token")
+    made = capability_statement("http://g/fhir", "1")
     assert [issue for issue in engine.r4().validate(made) if issue.severity == "error"] == []
     told = {entry["type"]: entry for entry in made["rest"][0]["resource"]}
     assert set(told) == set(INTERACTIONS)
