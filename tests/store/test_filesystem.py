@@ -17,7 +17,7 @@ MOUNTS = """\
 /dev/vda / ext4 rw 0 0
 server:/export /srv nfs4 rw 0 0
 /dev/vdb /srv/local ext4 rw 0 0
-host /home/a\\040b fuse.sshfs rw 0 0
+host /mnt/a\\040b fuse.sshfs rw 0 0
 first /data ext4 rw 0 0
 second /data 9p rw 0 0
 grpcfuse /desk fuse.grpcfuse rw 0 0
@@ -32,7 +32,7 @@ broken
         ("/srv/gateway.db", "nfs4"),
         ("/srv/local/gateway.db", "ext4"),
         ("/srvother/gateway.db", "ext4"),
-        ("/home/a b/gateway.db", "fuse.sshfs"),
+        ("/mnt/a b/gateway.db", "fuse.sshfs"),
         ("/data/gateway.db", "9p"),
     ],
 )
