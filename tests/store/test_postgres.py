@@ -14,6 +14,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import Unavailable
+from gateway.store import epochs
 from gateway.store.database import horizon
 from gateway.store.epochs import EpochMoved, confirm_epoch, narrow, read_epoch
 from tests.store.actors import MESSAGE, fork_with_open_connections, keys, put
@@ -88,13 +89,13 @@ def test_a_work_that_only_reads_in_a_write_does_not_hide_others_for_long(databas
     assert shown_before(database) > stamp
 
 
-def test_a_write_that_waited_before_it_could_begin_is_stamped_after_what_was_shown_meanwhile(database, threads):
-    first = Held(database, threads, narrow)
-    second = threads.submit(database.write, lambda unit: (narrow(unit), unit.now)[1])
-    time.sleep(0.2)  # it has met the lock by now, and begun anew with waiting for it
-    first_shown = shown_before(database)
-    first.commit()
-    assert second.result(10) > first_shown
+def test_a_write_that_waited_before_it_could_begin_is_stamped_after_what_was_shown_meanwhile(database, postgres_url, threads):
+    with psycopg.connect(postgres_url) as reader:  # holds the epoch, and as it writes nothing no horizon
+        reader.execute("SELECT pg_advisory_xact_lock_shared(%s)", (epochs._KEY,))
+        narrowing = threads.submit(database.write, lambda unit: (narrow(unit), unit.now)[1])
+        time.sleep(0.3)  # it has met the lock by now, and begun anew with waiting for it
+        shown = shown_before(database)
+    assert narrowing.result(10) > shown
 
 
 def test_who_polls_by_stamp_up_to_the_horizon_misses_nothing(database, threads):
