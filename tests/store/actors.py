@@ -66,7 +66,7 @@ def put(unit, key, body="{}"):
     unit.connection.execute(
         insert(MESSAGE).values(
             id=new_id(), organization="o", format="f", message_key=key, revision=1, content_sha256="", body=body,
-            received_at=unit.now, client="c", referral=None, kept=True,
+            received_at=unit.now, client="c", referral=None, kept=True, cuts=[],
         )
     )  # fmt: skip
     return unit.now

@@ -22,7 +22,7 @@ FULL = "x" * 4_000_000
 MANY_ROWS = text(
     """INSERT INTO intake_message
     SELECT hex(randomblob(16)), organization, format, message_key || '-' || many.key, revision, content_sha256,
-           hex(randomblob(2000)), received_at, client, referral, kept
+           hex(randomblob(2000)), received_at, client, referral, kept, cuts
     FROM intake_message, json_each('[' || rtrim(replace(hex(zeroblob(1000)), '0', '1,'), ',') || ']') AS many"""
 )  # more than one row a statement: SQLite can undo it alone
 
