@@ -39,26 +39,33 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """A Consent as it stands in one domain. body: the stored resource."""
+    """A Consent as it stands in one domain. body: the stored resource. filed_by: whose record it was first, for a copy its origin's."""
 
     version: VersionedId
     domain: str
     last_updated: datetime
     body: Mapping[str, Any] = field(repr=False)
+    filed_by: str = ""
 
 
 def state_of(filed: Iterable[Filed], flow: Flow, now: datetime) -> ConsentState:
-    """The state of a flow at a time: a denial before a confirmation before a claim."""
-    found: dict[str, Filed] = {}
+    """The state of a flow at a time: a refusal before everything, a revocation before what was given earlier, a claim last.
+
+    What was revoked is opened again only by another Consent, given after the revocation and confirmed like any.
+    """
+    found: dict[str, list[Filed]] = {}
     for consent in filed:
         if flow.kind in _kinds(consent.body):
-            word = _word(consent, flow, now)
-            if word != "none":
-                found.setdefault(word, consent)
-    for word in ("denied", "confirmed", "claimed"):
-        if word in found:
-            return ConsentState(word, found[word].version)
-    return ConsentState("none")
+            found.setdefault(_word(consent, flow, now), []).append(consent)
+    if "denied" in found:
+        return ConsentState("denied", found["denied"][0].version)
+    revoked = max(found.get("revoked", ()), key=lambda consent: consent.last_updated, default=None)
+    confirmed = [consent for consent in found.get("confirmed", ()) if revoked is None or _given_after(consent.body, revoked.last_updated)]
+    if confirmed:
+        return ConsentState("confirmed", confirmed[0].version)
+    if revoked is not None:
+        return ConsentState("denied", revoked.version)
+    return ConsentState("claimed", found["claimed"][0].version) if "claimed" in found else ConsentState("none")
 
 
 def changes_of(filed: Iterable[Filed]) -> list[datetime]:
@@ -67,23 +74,39 @@ def changes_of(filed: Iterable[Filed]) -> list[datetime]:
     for consent in filed:
         period = _mapping(_mapping(consent.body.get("provision")).get("period"))
         start, end = span_of(str(period.get("start"))), span_of(str(period.get("end")))
-        times |= {span for span in (start[0] if start else None, end[1] if end else None) if span is not None}
+        given = span_of(str(consent.body.get("dateTime")))
+        spans = (start[0] if start else None, end[1] if end else None, given[0] if given else None)
+        times |= {span for span in spans if span is not None}
     return sorted(times)
 
 
-def _word(consent: Filed, flow: Flow, now: datetime) -> Literal["none", "claimed", "confirmed", "denied"]:
+def _word(consent: Filed, flow: Flow, now: datetime) -> Literal["none", "claimed", "confirmed", "revoked", "denied"]:
     body, status = consent.body, consent.body.get("status")
     provision = _mapping(body.get("provision"))
     denies = _denies(provision, flow.recipient)
     if status in ENDED:
-        return "none" if provision.get("type") == "deny" else "denied"  # a withdrawn refusal refuses no more
+        if provision.get("type") == "deny":
+            return "none"  # a withdrawn refusal refuses no more
+        return "revoked" if denies or _is_about(provision, flow.recipient) else "none"
     if status != "active":
         return "none"
     if denies:
         return "denied" if _covers(provision, now) else "none"
     if provision.get("type") == "deny" or not _covers(provision, now):
         return "none"
-    return "confirmed" if _is_confirmed(consent, flow) else "claimed"
+    return "confirmed" if _is_confirmed(consent, flow, now) else "claimed"
+
+
+def _is_about(provision: Mapping[str, Any], recipient: str) -> bool:
+    """Whether an ended permit was about this recipient; one that names nobody we know was about all."""
+    keys = {organization_key(actor.get("reference")) for actor in _actors(provision, RECIPIENT)}
+    return not keys or recipient in keys or None in keys
+
+
+def _given_after(consent: Mapping[str, Any], at: datetime) -> bool:
+    """Whether a Consent was given after a time; a date alone counts from its beginning."""
+    given = span_of(str(consent.get("dateTime")))
+    return given is not None and given[0] >= at
 
 
 def _denies(provision: Mapping[str, Any], recipient: str) -> bool:
@@ -97,14 +120,17 @@ def _denies(provision: Mapping[str, Any], recipient: str) -> bool:
     return isinstance(nested, list) and any(_denies(_mapping(child), recipient) for child in nested)
 
 
-def _is_confirmed(consent: Filed, flow: Flow) -> bool:
+def _is_confirmed(consent: Filed, flow: Flow, now: datetime) -> bool:
     body = consent.body
+    given = span_of(str(body.get("dateTime")))
     provision = _mapping(body.get("provision"))
     recipients = {organization_key(actor.get("reference")) for actor in _actors(provision, RECIPIENT)}
     return (
         consent.domain == flow.confirmer
         and any(_mapping(entry).get("verified") is True for entry in _list(body.get("verification")))
         and provision.get("type") == "permit"
+        and given is not None
+        and given[0] <= now
         and not _has_modifier(body)
         and flow.disclosing in disclosers(consent)
         and flow.recipient in recipients
@@ -114,11 +140,11 @@ def _is_confirmed(consent: Filed, flow: Flow) -> bool:
 
 
 def disclosers(consent: Filed) -> frozenset[str]:
-    """The organisations a Consent names as disclosing; where it names none, the domain it is filed in."""
+    """The organisations a Consent names as disclosing; where it names none that is known, the domain it was filed in."""
     named = [organization_key(reference) for reference in _list(consent.body.get("organization"))]
     named += [organization_key(actor.get("reference")) for actor in _actors(_mapping(consent.body.get("provision")), DISCLOSER)]
     keys = frozenset(key for key in named if key is not None)
-    return keys or frozenset({consent.domain})
+    return keys or frozenset({consent.filed_by or consent.domain})
 
 
 def missing_elements(consent: Mapping[str, Any]) -> list[str]:
@@ -126,7 +152,8 @@ def missing_elements(consent: Mapping[str, Any]) -> list[str]:
     provision = _mapping(consent.get("provision"))
     policies = [_mapping(policy) for policy in _list(consent.get("policy"))]
     has_policy = any(policy.get("uri") for policy in policies)
-    has_source = bool(consent.get("sourceAttachment") or consent.get("sourceReference"))
+    attached = _mapping(consent.get("sourceAttachment"))  # a title alone is no signature
+    has_source = any(attached.get(name) for name in ("data", "url", "hash")) or _names(consent.get("sourceReference"))
     ends = _mapping(provision.get("period")).get("end")
     expires = any(_mapping(extension).get("url") == EXPIRY_EXTENSION for extension in _list(consent.get("extension")))
     present = {
@@ -165,8 +192,9 @@ def carried_over(stored: Mapping[str, Any], renewed: dict[str, Any]) -> dict[str
 
 
 def ended_stays_ended(stored: Mapping[str, Any], renewed: dict[str, Any]) -> dict[str, Any]:
-    """The renewed Consent with the stored status where that had ended it."""
-    if stored.get("status") in ENDED and _mapping(stored.get("provision")).get("type") != "deny" and renewed.get("status") == "active":
+    """The renewed Consent with the stored status where that had ended it; a refusal is never ended by what stood there before."""
+    permits = "deny" not in (_mapping(each.get("provision")).get("type") for each in (stored, renewed))
+    if stored.get("status") in ENDED and permits and renewed.get("status") == "active":
         return {**renewed, "status": stored["status"]}
     return renewed
 

@@ -65,15 +65,16 @@ def a_caller(organization: str, purpose: str = "TREAT", *, postures: tuple[str, 
 
 
 def a_consent(kind: str = "provider-sharing", **changes: Any) -> dict[str, Any]:
-    """A Consent with all ten elements of 42 CFR 2.31(a), by which the clinic may tell the police."""
+    """A Consent with all ten elements of 42 CFR 2.31(a): the clinic may tell the police, or the police may tell the clinic."""
+    disclosing, recipient = ("police", "clinic") if kind == "provider-sharing" else ("clinic", "police")
     return {
         "resourceType": "Consent",
         "status": "active",
         "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
         "category": [{"coding": [{"system": namespace.code_system("consent-kind"), "code": kind}]}],
         "dateTime": "2026-01-01",
-        "organization": [{"reference": "Organization/clinic"}],
-        "sourceAttachment": {"contentType": "application/pdf", "title": "signed form"},
+        "organization": [{"reference": f"Organization/{disclosing}"}],
+        "sourceAttachment": {"contentType": "application/pdf", "title": "signed form", "data": "c2lnbmVk"},
         "policy": [{"uri": "https://example.org/authorization-form"}],
         "provision": {
             "type": "permit",
@@ -81,7 +82,7 @@ def a_consent(kind: str = "provider-sharing", **changes: Any) -> dict[str, Any]:
             "actor": [
                 {
                     "role": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]},
-                    "reference": {"reference": "Organization/police"},
+                    "reference": {"reference": f"Organization/{recipient}"},
                 }
             ],
             "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Task"}],

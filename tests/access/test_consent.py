@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.access import records
-from gateway.access.consent import Filed, Flow, carried_over, missing_elements, state_of
+from gateway.access.consent import Filed, Flow, carried_over, ended_stays_ended, missing_elements, state_of
 from gateway.access.disclosed import VersionedId
 from gateway.errors import NotFound
 from gateway.store import registry
@@ -109,7 +109,7 @@ def test_a_period_that_cannot_be_read_covers_nothing() -> None:
         status_consent(status="rejected"),
         status_consent(provision={"type": "deny"}),
         status_consent(provision={"type": "permit", "provision": [{"type": "deny"}]}),
-        status_consent(provision={**a_consent()["provision"], "type": "deny"}),
+        status_consent(provision={**a_consent("status-sharing")["provision"], "type": "deny"}),
     ],
 )
 @pytest.mark.parametrize("domain", ["police", "clinic", "second-clinic"])
@@ -265,8 +265,64 @@ def test_a_revocation_hides_every_copy_at_once_and_leaves_the_bare_task(case: Ca
     assert b'"for"' not in records.read(case.database, clinic, "Task", copies["Task"].id).body  # type: ignore[operator]
 
 
+def naming(*recipients: str, kind: str = "provider-sharing", **changes: Any) -> dict[str, Any]:
+    """A consent with these recipients."""
+    body = a_consent(kind, **changes)
+    [actor] = body["provision"]["actor"]
+    body["provision"]["actor"] = [{**actor, "reference": {"reference": f"Organization/{key}"}} for key in recipients]
+    return body
+
+
+def test_a_revocation_is_about_those_it_named_and_about_all_where_it_named_nobody() -> None:
+    told = Flow("provider-sharing", "police", "clinic", "TREAT", "clinic")
+    ended = {"status": "inactive"}
+    assert word(filed(naming("second-clinic", **ended)), flow=told) == "none"
+    assert word(filed(naming("clinic", "second-clinic", **ended)), flow=told) == "denied"
+    assert word(filed(naming(**ended)), flow=told) == "denied"
+
+
+def test_only_a_consent_given_after_the_revocation_and_confirmed_opens_again() -> None:
+    revoked = filed(status_consent(status="inactive"))
+    later = (NOW + timedelta(hours=1)).isoformat()
+    at = NOW + timedelta(hours=2)
+    assert word(revoked, filed(status_consent()), now=at) == "denied"
+    assert word(revoked, filed(status_consent(dateTime=later, verification=None)), now=at) == "denied"
+    assert word(revoked, filed(status_consent(dateTime=later)), now=at) == "confirmed"
+    assert word(revoked, filed(status_consent(dateTime=later)), now=NOW) == "denied"
+
+
+def test_a_refusal_wins_over_a_consent_given_later() -> None:
+    refusal = filed(status_consent(provision={**a_consent("status-sharing")["provision"], "type": "deny"}))
+    later = (NOW + timedelta(hours=1)).isoformat()
+    assert word(refusal, filed(status_consent(dateTime=later)), now=NOW + timedelta(hours=2)) == "denied"
+
+
+def test_a_consent_that_names_no_discloser_opens_what_its_filing_domain_holds_also_as_a_copy() -> None:
+    body = status_consent(organization=None)
+    copied = Filed(VersionedId("Consent", "c", 1), "clinic", NOW, {"patient": {"reference": "Patient/p"}, **body}, filed_by="police")
+    assert word(copied) == "claimed"
+
+
+@pytest.mark.parametrize("source", [{"title": "form 17"}, {"contentType": "application/pdf"}, {}, None])
+def test_a_source_that_holds_nothing_is_no_signature(source: Any) -> None:
+    assert "signature" in missing_elements(a_consent(sourceAttachment=source))
+
+
+def test_a_consent_dated_in_the_future_does_not_count_yet() -> None:
+    assert word(filed(status_consent(dateTime="2098-01-01"))) == "claimed"
+
+
+@pytest.mark.parametrize("status", ["inactive", "rejected"])
+def test_a_refusal_that_takes_the_place_of_an_ended_permit_is_in_force(status: str) -> None:
+    ended = a_consent(status=status)
+    refusal = a_consent(provision={**a_consent()["provision"], "type": "deny"})
+    assert carried_over(ended, refusal)["status"] == "active"
+    assert ended_stays_ended(ended, refusal)["status"] == "active"
+    assert ended_stays_ended(ended, a_consent())["status"] == status
+
+
 def test_a_revocation_in_one_referral_ends_the_other_referrals_of_the_person(database: Database) -> None:
-    first = Case(database).record(a_consent())
+    first = Case(database).record(naming("clinic", "second-clinic"))
     first.offer("clinic")
     second = Case(database).record(patient=first.recorded["Patient"])
     copies = second.offer("second-clinic")

@@ -116,8 +116,15 @@ class Facts:
         """Every Consent of the person of these referrals, in the sender's domain and wherever it was copied or filed."""
         key = tuple(sorted(referrals))
         if key not in self._filed:
-            self._filed[key] = tuple(_filed(stored) for stored in linked_consents(self.unit, key))
+            found = linked_consents(self.unit, key)
+            self.load_origins(found)
+            self._filed[key] = tuple(self._filed_as(stored) for stored in found)
         return self._filed[key]
+
+    def _filed_as(self, stored: Stored) -> Filed:
+        filed_by = self._origins.get(stored.origin_id) if stored.origin_id is not None else stored.domain
+        version = VersionedId(stored.type, stored.id, stored.version)
+        return Filed(version, stored.domain, stored.last_updated, self.body(stored), filed_by or stored.domain)
 
     def sharing_state(self, stored: Stored, recipient: str, purpose: str, at: datetime) -> ConsentState:
         """What the person says about this organisation having what the sender recorded."""
@@ -205,10 +212,6 @@ def body_of(stored: Stored) -> dict[str, object]:
     """The resource of a row."""
     body: dict[str, object] = parse_stored(stored.body)
     return body
-
-
-def _filed(stored: Stored) -> Filed:
-    return Filed(VersionedId(stored.type, stored.id, stored.version), stored.domain, stored.last_updated, body_of(stored))
 
 
 def linked_patients(unit: Unit, referrals: Iterable[str]) -> list[str]:
