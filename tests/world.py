@@ -244,6 +244,19 @@ class World:
 
         self.services.database.write(work)
 
+    def pass_final_time(self, receipt: str) -> None:
+        """Let the protocol's final time be over."""
+
+        def work(unit: Unit) -> None:
+            referral = self._referral(unit, receipt)
+            gone = unit.now - timedelta(seconds=1)
+            changes = {"final_at": gone} | ({"returned_at": gone} if referral.returned_at is not None else {})
+            referrals.change_referral(unit, referral.id, **changes)
+            outbox.enqueue(unit, "return", "gateway", referral.id)
+
+        self.services.database.write(work)
+        self.work()
+
     def pass_closing_time(self, receipt: str) -> None:
         """Let the protocol's fixed time after entry be over."""
 

@@ -194,7 +194,7 @@ def carried_over(stored: Mapping[str, Any], renewed: dict[str, Any]) -> dict[str
 def ended_stays_ended(stored: Mapping[str, Any], renewed: dict[str, Any]) -> dict[str, Any]:
     """The renewed Consent with the stored status where that had ended it; a refusal is never ended by what stood there before."""
     permits = "deny" not in (_mapping(each.get("provision")).get("type") for each in (stored, renewed))
-    if stored.get("status") in ENDED and permits and renewed.get("status") == "active":
+    if stored.get("status") in ENDED and permits and renewed.get("status") not in ENDED:
         return {**renewed, "status": stored["status"]}
     return renewed
 

@@ -56,10 +56,19 @@ class Held:
         """The relative reference of this resource, such as "Task/0190…"."""
         return f"{self.type}/{self.id}"
 
+    def says(self, content: dict[str, Any]) -> bool:
+        """Whether its content is this already; id, version and time left aside."""
+        return _content(self.body) == _content(content)
+
     @property
     def versioned(self) -> VersionedId:
         """This version, for audit rows and ledgers."""
         return VersionedId(self.type, self.id, self.version)
+
+
+def _content(resource: dict[str, Any]) -> dict[str, Any]:
+    meta = {name: value for name, value in (resource.get("meta") or {}).items() if name not in ("versionId", "lastUpdated")}
+    return {name: value for name, value in resource.items() if name not in ("id", "meta")} | ({"meta": meta} if meta else {})
 
 
 class Recipient(Protocol):

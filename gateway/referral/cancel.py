@@ -75,6 +75,9 @@ def _ask_holder(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Refe
         actor=caller.client_id,
         authority="sender-cancel",
     )
+    if holder == ledger.protocol.fallback_owner:
+        _close_with_coordinator(unit, ledger, referral)
+        return
     for offer in referrals.offers_of(unit, referral.id):
         held = records.hold(unit, "Task", offer.task_id) if offer.state == "accepted" else None
         organization = registry.find_organization(unit, offer.receiver)
@@ -85,3 +88,19 @@ def _ask_holder(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Refe
         )
         if organization.channel is not None:
             outbox.enqueue(unit, DELIVER, organization.key, offer.task_id)
+
+
+def _close_with_coordinator(unit: Unit, ledger: LockedLedger, referral: ReferralRow) -> None:
+    """What was given back to the protocol's fallback owner has nobody else who could confirm a cancel."""
+    holder = ledger.protocol.fallback_owner
+    ledgers.append(
+        unit,
+        ledger,
+        "close",
+        from_organization=holder,
+        to_organization=holder,
+        actor=GATEWAY,
+        authority="cancel-confirmed",
+        outcome="withdrawn-by-sender",
+    )
+    referrals.change_referral(unit, referral.id, phase="closed", closed_at=unit.now)

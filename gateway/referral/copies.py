@@ -94,20 +94,16 @@ def write_copies(unit: Unit, origins: Iterable[Held], receiver: Receiver, referr
     for held, content in ready:
         copy = copies.get(held.id)
         if copy is not None:
-            renewed = records.replace(unit, copy, _keep_receivers_word(copy, content), origin=held)
+            renewed = copy if _is_as_it_was(copy, held, content) else records.replace(unit, copy, content, origin=held)
             records.attach(unit, renewed, referral)
             written[held.reference] = renewed
     return written
 
 
-def _keep_receivers_word(copy: Held, content: dict[str, Any]) -> dict[str, Any]:
-    """A newer version of its origin replaces a copy, but not what the receiver confirmed in it, nor a revocation."""
-    if copy.type == "Consent":
-        if copy.body.get("verification"):
-            content["verification"] = copy.body["verification"]
-        if copy.body.get("status") == "inactive":
-            content["status"] = "inactive"
-    return content
+def _is_as_it_was(copy: Held, origin: Held, content: dict[str, Any]) -> bool:
+    """Whether renewing would change nothing: the same version of the origin, the same content but for the receiver's own words."""
+    own: dict[str, Any] = {name: copy.body[name] for name in ("verification", "status") if copy.type == "Consent" and name in copy.body}
+    return copy.origin_version == origin.version and copy.says({**content, **own})
 
 
 def shared_digest(copies: Iterable[Held]) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.access.disclosed import Disclosed
 from gateway.referral import ledger as ledgers
-from gateway.referral.offers import CLOSE, DEADLINE, DELIVER, OFFER, expire_offer, make_offers, prepare_delivery
+from gateway.referral.offers import CLOSE, DEADLINE, DELIVER, OFFER, RETURN, expire_offer, make_offers, prepare_delivery, say_returned
 from gateway.referral.protocol import protocol_for
 from gateway.referral.roll_up import roll_up
 from gateway.referral.sender_view import CALLBACK, prepare_callback, refresh_view
@@ -51,5 +51,5 @@ def close_view(unit: Unit, services: Services, referral_id: str) -> None:
     refresh_view(unit, referral_id)
 
 
-JOBS: Final[Mapping[str, Job]] = {OFFER: make_offers, DEADLINE: expire_offer, CLOSE: close_view}
+JOBS: Final[Mapping[str, Job]] = {OFFER: make_offers, DEADLINE: expire_offer, RETURN: say_returned, CLOSE: close_view}
 PREPARATIONS: Final[Mapping[str, Preparation]] = {DELIVER: prepare_delivery, CALLBACK: prepare_callback}

@@ -17,6 +17,7 @@ from gateway.referral import ledger as ledgers
 from gateway.referral.copies import Receiver, shared_digest, write_copies
 from gateway.referral.ledger import LockedLedger
 from gateway.referral.protocol import Protocol, protocol_for
+from gateway.referral.roll_up import roll_up
 from gateway.referral.routing import RoutingDecision, decide
 from gateway.referral.sender_view import refresh_view
 from gateway.referral.tasks import child_task, ended
@@ -31,6 +32,7 @@ OFFER: Final = "offer"
 DEADLINE: Final = "deadline"
 DELIVER: Final = "deliver"
 CLOSE: Final = "close"
+RETURN: Final = "return"
 GATEWAY: Final = "gateway"
 PROVIDER_POSTURES: Final = frozenset({"covered_entity", "business_associate", "part2_program"})
 ENDS: Final = {"declined": "decline", "expired": "expire", "withdrawn": "withdraw", "revoked": "revoke"}
@@ -162,9 +164,23 @@ def make_offers(unit: Unit, services: Services, referral_id: str) -> None:
 
 
 def give_back_to_sender(unit: Unit, referral: ReferralRow) -> None:
-    """Nobody took it: the sender, who held it all along, reads `returned`."""
-    referrals.change_referral(unit, referral.id, phase="returned", returned_at=unit.now)
+    """Nobody took it: the sender, who held it all along, reads `returned`, at once or where it asked anew at the final time."""
+    at = max(unit.now, referral.final_at) if referral.rerouted else unit.now
+    referrals.change_referral(unit, referral.id, phase="returned", returned_at=at)
+    if at > unit.now:
+        outbox.enqueue(unit, RETURN, GATEWAY, referral.id, due_at=at)
+    roll_up(unit, referral.id)
     refresh_view(unit, referral.id)
+
+
+def say_returned(unit: Unit, services: Services, referral_id: str) -> None:
+    """The job "return": the time has come at which the sender reads that nobody took its referral."""
+    del services
+    referral = referrals.find_referral(unit, referral_id)
+    if referral is not None:
+        ledgers.lock(unit, referral_id, protocol_for(referral.format))
+        roll_up(unit, referral_id)
+        refresh_view(unit, referral_id)
 
 
 def end_offer(
@@ -240,7 +256,7 @@ def prepare_delivery(unit: Unit, services: Services, task_id: str, receiver: str
     task = records.hold(unit, "Task", task_id)
     if offer is None or task is None:
         return None
-    if offer.state in ("open", "accepted", "completed", "given-back"):
+    if offer.state in ("open", "accepted", "completed"):
         copies = records.hold_copies(unit, [held.id for held in origins_of(unit, referral)], receiver)
         helds = [*copies.values(), task]
     else:

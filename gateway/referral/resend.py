@@ -17,11 +17,12 @@ from gateway.referral.after_consent import follow_consent
 from gateway.referral.copies import Receiver, write_copies
 from gateway.referral.ledger import LockedLedger
 from gateway.referral.offers import CLOSE, DELIVER, GATEWAY, ask_next, end_offer, origins_of
+from gateway.referral.person import follow_person, lock_with_others
 from gateway.referral.protocol import Protocol, protocol_for
 from gateway.referral.roll_up import roll_up
 from gateway.referral.routing import RoutingDecision, decide, next_step
 from gateway.referral.sender_record import write_sender_record
-from gateway.referral.sender_view import refresh_view
+from gateway.referral.sender_view import has_come, refresh_view
 from gateway.referral.tasks import instant
 from gateway.services import Services
 from gateway.store import outbox, referrals, registry
@@ -33,51 +34,67 @@ log = structlog.get_logger(__name__)
 
 
 def take_newer(unit: Unit, services: Services, caller: Caller, referral: ReferralRow, mapped: Mapped, revision: int, issues: str) -> None:
-    """Apply a newer version of the sender's message to its referral."""
+    """Apply a newer version of the sender's message to its referral.
+
+    What the sender reads of it, `issues` and `next`, follows the message alone, however far the referral has come unseen.
+    """
     del services
     protocol = protocol_for(referral.format)
+    others = lock_with_others(unit, referral)
     ledger = ledgers.lock(unit, referral.id, protocol)
     current = referrals.find_referral(unit, referral.id)
-    if current is None or current.phase == "closed" or current.cancelled_at is not None or current.closes_at <= unit.now:
-        return  # kept, and changes nothing
+    if current is None or current.cancelled_at is not None or current.closes_at <= unit.now:
+        return  # the sender's own view is closed: kept, and changes nothing
+    asks_anew = current.phase == "returned" and has_come(current.returned_at, unit.now)
+    from_then = unit.now if asks_anew else current.entered_at
     referrals.change_referral(
-        unit, referral.id, revision=revision, issues=issues, routing=json.dumps(mapped.routing, default=str, sort_keys=True)
+        unit,
+        referral.id,
+        revision=revision,
+        issues=issues,
+        routing=json.dumps(mapped.routing, default=str, sort_keys=True),
+        next_step=json.dumps(next_step(protocol, mapped.routing, from_then), default=str),
     )
+    if current.phase == "closed":
+        return  # its holder is done with it: nobody is told, and the sender does not read that
     write_sender_record(unit, current, mapped, protocol)
     decision = decide(protocol, mapped.routing)
-    if current.phase == "returned":
-        _begin_round(unit, current, protocol, mapped)
-        return
-    referrals.change_referral(unit, referral.id, next_step=json.dumps(next_step(protocol, mapped.routing, current.entered_at), default=str))
-    if current.phase == "open":
-        _route_again(unit, ledger, current, decision)
-    else:
+    if asks_anew:
+        _begin_round(unit, current, protocol)
+    elif current.phase == "accepted":
         _tell_holder(unit, current, decision)
-    renew_other_copies(unit, current)
+    else:
+        _route_again(unit, ledger, current, decision)
+    follow_person(unit, current, others, actor=caller.client_id)
     follow_consent(unit, referral.id, actor=caller.client_id)
 
 
-def _begin_round(unit: Unit, referral: ReferralRow, protocol: Protocol, mapped: Mapped) -> None:
+def _begin_round(unit: Unit, referral: ReferralRow, protocol: Protocol) -> None:
     """The sender asks again after `returned`: the same receipt, a new round with times of its own."""
+    closes_at = unit.now + protocol.sender_closes_after
     referrals.change_referral(
         unit,
         referral.id,
         phase="open",
         round=referral.round + 1,
+        rerouted=False,
         returned_at=None,
         entered_at=unit.now,
         final_at=unit.now + protocol.final_after,
-        closes_at=unit.now + protocol.sender_closes_after,
-        next_step=json.dumps(next_step(protocol, mapped.routing, unit.now), default=str),
+        closes_at=closes_at,
     )
-    outbox.enqueue(unit, CLOSE, GATEWAY, referral.id, due_at=unit.now + protocol.sender_closes_after)
+    outbox.enqueue(unit, CLOSE, GATEWAY, referral.id, due_at=closes_at)
     roll_up(unit, referral.id)
     refresh_view(unit, referral.id)
     ask_next(unit, referral.id)
 
 
 def _route_again(unit: Unit, ledger: LockedLedger, referral: ReferralRow, decision: RoutingDecision) -> None:
-    """Offers the new decision would not have made end; the others get the newer content."""
+    """Offers the new decision would not have made end; the others get the newer content.
+
+    From here on `returned` waits for the final time: said at once, its absence would tell a sender that somebody has accepted.
+    """
+    referrals.change_referral(unit, referral.id, phase="open", returned_at=None, rerouted=True)
     for offer in referrals.offers_of(unit, referral.id):
         if offer.state != "open":
             continue
@@ -91,7 +108,7 @@ def _route_again(unit: Unit, ledger: LockedLedger, referral: ReferralRow, decisi
 def _tell_holder(unit: Unit, referral: ReferralRow, decision: RoutingDecision) -> None:
     """After acceptance the holder gets the newer content; a new hard stop is put before it and before a person."""
     for offer in referrals.offers_of(unit, referral.id):
-        if offer.state not in ("accepted", "given-back"):
+        if offer.state != "accepted":
             continue
         _renew(unit, referral, offer)
         if decision.stopped:
@@ -110,21 +127,3 @@ def _renew(unit: Unit, referral: ReferralRow, offer: OfferRow) -> None:
     records.open_parties(unit, referral.id, organization.key)
     if organization.channel is not None:
         outbox.enqueue(unit, DELIVER, organization.key, offer.task_id)
-
-
-def renew_other_copies(unit: Unit, referral: ReferralRow) -> None:
-    """A Patient is one over a sender's referrals: its copies at receivers of the others are renewed as well."""
-    patient = next((part for part in referrals.parts_of(unit, referral.id) if part.name == "patient"), None)
-    if patient is None:
-        return
-    for other_id in referrals.referrals_with_resource(unit, patient.resource_id):
-        other = referrals.find_referral(unit, other_id) if other_id != referral.id else None
-        if other is None or other.phase not in ("open", "accepted"):
-            continue
-        origin = records.hold(unit, "Patient", patient.resource_id)
-        for offer in referrals.offers_of(unit, other_id):
-            organization = registry.find_organization(unit, offer.receiver)
-            if offer.state in ("open", "accepted") and organization is not None and origin is not None:
-                write_copies(unit, [origin], Receiver(organization, offer.placer, offer.service), other_id)
-                if organization.channel is not None:
-                    outbox.enqueue(unit, DELIVER, organization.key, offer.task_id)

@@ -12,6 +12,7 @@ import mappings
 from gateway.access import records
 from gateway.access.records import Draft, Held
 from gateway.errors import NotFound
+from gateway.referral.consent_parts import left_out, part_names
 from gateway.referral.protocol import Protocol
 from gateway.referral.tasks import parent_task
 from gateway.store import referrals, registry
@@ -25,7 +26,6 @@ LOCAL: Final = "urn:local:"
 
 # How a part that a newer message no longer holds is taken back, by type: R4 has a status for each.
 RETIRED: Final[Mapping[str, Mapping[str, Any]]] = {
-    "Consent": {"status": "inactive"},
     "Flag": {"status": "inactive"},
     "Location": {"status": "inactive"},
     "Observation": {"status": "entered-in-error"},
@@ -61,11 +61,13 @@ def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, proto
     if "patient" not in known:
         patient = _known_patient(unit, referral.organization, mapped.resources["patient"])
         held_of |= {"patient": patient} if patient is not None else {}
+    sender = f"Organization/{referral.organization}"
+    name_of = part_names(mapped.resources, {name: each.body for name, each in held_of.items()}, sender)
     ids = {name: each.id for name, each in held_of.items()}
-    ids |= {name: new_id() for name in (*mapped.resources, "task") if name not in ids}
-    address_of = {name: f"{resource['resourceType']}/{ids[name]}" for name, resource in mapped.resources.items()}
-    address_of["sender"] = f"Organization/{referral.organization}"
-    contents = {name: _resolved(resource, address_of) for name, resource in mapped.resources.items()}
+    ids |= {name: new_id() for name in (*name_of.values(), "task") if name not in ids}
+    address_of = {name: f"{resource['resourceType']}/{ids[name_of[name]]}" for name, resource in mapped.resources.items()}
+    address_of["sender"] = sender
+    contents = {name_of[name]: _resolved(resource, address_of) for name, resource in mapped.resources.items()}
     written = _renewed(unit, referral, contents, held_of, known)
     drafts = {name: Draft(content, mappings.data_class(name), id=ids[name]) for name, content in contents.items() if name not in held_of}
     if "task" not in known:
@@ -82,16 +84,25 @@ def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, proto
 def _renewed(
     unit: Unit, referral: ReferralRow, contents: Mapping[str, dict[str, Any]], held_of: Mapping[str, Held], known: Mapping[str, Part]
 ) -> dict[str, Held]:
-    """New versions of what is there already; what the message no longer holds is retired."""
+    """New versions of what is there and has changed; what the message no longer holds is taken back."""
     written = {}
     for name, held in held_of.items():
         if name in contents:
-            written[name] = records.replace(unit, held, contents[name])
+            written[name] = held if held.says(contents[name]) else records.replace(unit, held, contents[name])
             if name not in known:
                 records.attach(unit, written[name], referral.id)
         elif name != "task":
-            written[name] = records.replace(unit, held, {**held.body, **RETIRED.get(held.type, {})})
+            taken_back = _taken_back(held)
+            written[name] = records.replace(unit, held, taken_back) if taken_back is not None else held
     return written
+
+
+def _taken_back(held: Held) -> dict[str, Any] | None:
+    """What a part becomes that a newer message does not hold any more; None where it stays as it is."""
+    if held.type == "Consent":
+        return left_out(held.body)
+    retired = {**held.body, **RETIRED.get(held.type, {})}
+    return retired if retired != held.body else None
 
 
 def _parent(

@@ -45,6 +45,11 @@ def view_table() -> ViewTable:
     )
 
 
+def has_come(at: datetime | None, now: datetime) -> bool:
+    """Whether a fact with a time of its own may be said by now."""
+    return at is not None and at <= now
+
+
 def word_of(referral: ReferralRow, words: str, now: datetime) -> tuple[str, datetime]:
     """The word this sender may read now, and when the fact behind it came true.
 
@@ -53,7 +58,7 @@ def word_of(referral: ReferralRow, words: str, now: datetime) -> tuple[str, date
     allowed = view_table().permits[words]
     for word, fact, due in view_table().rows:
         at: datetime | None = getattr(referral, fact)
-        if at is None or word not in allowed or (due and at > now):
+        if at is None or word not in allowed or (due and not has_come(at, now)):
             continue
         if word == "returned" and referral.accepted_at is not None:
             continue  # whoever reads `returned` may act again; after an acceptance somebody else already does

@@ -22,7 +22,7 @@ from gateway.store.postgres import PostgresStore
 from gateway.store.sqlite import SqliteStore
 from gateway.store.units import FAR_FUTURE, Unit
 
-__all__ = ["FAR_FUTURE", "Database", "DatabaseUrlRefused", "Unit", "horizon", "require_url"]
+__all__ = ["FAR_FUTURE", "Database", "DatabaseUrlRefused", "NoDatabase", "Unit", "horizon", "require_existing", "require_url"]
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +34,22 @@ _SQLITE: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 
 class DatabaseUrlRefused(Exception):
     """The database URL cannot be used; the message says why and never repeats its password."""
+
+
+class NoDatabase(Exception):
+    """There is no database yet; the message says how to make one."""
+
+    def __init__(self) -> None:
+        super().__init__("no database yet: run crisis-gateway db upgrade")
+
+
+def require_existing(url: str) -> None:
+    """Refuse a SQLite file that is not there: to open it would make it. A server is asked when it is opened.
+
+    Raises NoDatabase, DatabaseUrlRefused.
+    """
+    if require_url(url) == "sqlite" and not Path(cast(str, make_url(url).database)).exists():
+        raise NoDatabase
 
 
 def require_url(url: str) -> str:

@@ -32,6 +32,7 @@ class ReferralRow(Row, table=True):
     protocol: str
     phase: str  # open, accepted, returned, closed
     round: int
+    rerouted: bool = False  # a newer message has changed what an open referral asks for, in this round
     routing: str = Field(sa_column=Column(Text, nullable=False))
     issues: str = Field(sa_column=Column(Text, nullable=False))
     next_step: str = Field(sa_column=Column(Text, nullable=False))

@@ -78,7 +78,46 @@ def test_a_newer_version_with_a_hard_stop_ends_the_open_offer(gateway):
     gateway.as_rms.send({**message, "revision": 2, "agreement_to_talk": {"answer": "no", "at": "2026-11-24T03:00:00Z"}})
     gateway.work()
     assert gateway.as_alder_ehr.get(f"/fhir/Task/{task['id']}").json["status"] == "cancelled"
+    assert gateway.holder_of(receipt) == "riverton-police"
+    gateway.pass_final_time(receipt)
     assert gateway.as_rms.status_of(receipt) == "returned"
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_probe_by_a_newer_version_tells_nothing_of_an_acceptance(gateway, accepted):
+    message = an_rms_message()
+    receipt = gateway.as_rms.send(message).json["receipt"]
+    gateway.work()
+    if accepted:
+        assert gateway.as_alder_ehr.put(gateway.as_alder_ehr.the_task(), status="accepted").status_code == 200
+    stop = {"answer": "no", "at": "2026-11-24T03:00:00Z"}
+    answer = gateway.as_rms.send({**message, "revision": 2, "agreement_to_talk": stop})
+    gateway.work()
+    read = gateway.as_rms.get(f"/referrals/{receipt}")
+    assert answer.json == read.json
+    assert read.json["status"] == "received"
+    assert "decision stays with you" in read.json["next"]["instruction"]
+    again = gateway.as_rms.send({**message, "revision": 3})
+    gateway.work()
+    assert gateway.as_rms.status_of(receipt) == "received"
+    assert again.json["next"]["final_time"] == read.json["next"]["final_time"]
+
+
+@pytest.mark.parametrize("done", ["open", "accepted", "completed", "failed"])
+def test_issues_and_next_follow_the_message_however_far_the_referral_has_come(gateway, done):
+    message = an_rms_message()
+    receipt = gateway.as_rms.send(message).json["receipt"]
+    gateway.work()
+    ehr = gateway.as_alder_ehr
+    if done != "open":
+        task = ehr.put(ehr.the_task(), status="accepted").json
+        if done != "accepted":
+            assert ehr.put(task, status=done, businessStatus={"text": "done"}).status_code == 200
+    newer = gateway.as_rms.send({**message, "revision": 2, "door": "community", "shoe_size": 44}).json
+    assert [issue["code"] for issue in newer["issues"]] == ["informational"]
+    assert newer["next"]["instruction"].startswith("You need not wait. If you read returned")
+    assert newer["status"] == "received"
+    assert gateway.as_rms.get(f"/referrals/{receipt}").json == newer
 
 
 def test_a_newer_version_after_acceptance_replaces_the_copies_and_reroutes_nothing(gateway):

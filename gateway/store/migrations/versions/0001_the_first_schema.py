@@ -237,6 +237,7 @@ def upgrade() -> None:
         sa.Column("protocol", sa.String(), nullable=False),
         sa.Column("phase", sa.String(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("rerouted", sa.Boolean(), nullable=False),
         sa.Column("routing", sa.Text(), nullable=False),
         sa.Column("issues", sa.Text(), nullable=False),
         sa.Column("next_step", sa.Text(), nullable=False),
