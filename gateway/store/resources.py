@@ -105,6 +105,9 @@ _COLUMNS = [_RESOURCE.c[name] for name in Stored.__slots__]
 _INSERT_RESOURCE: Final = insert(_RESOURCE)
 _INSERT_VERSION: Final = insert(_VERSION)
 _INSERT_MEMBERSHIP: Final = insert(_REFERRAL)
+_MEMBERSHIP: Final = select(_REFERRAL.c.resource).where(
+    _REFERRAL.c.resource == bindparam("resource"), _REFERRAL.c.referral == bindparam("referral")
+)
 _IDS: Final[Any] = bindparam("ids", expanding=True)
 _BY_ID: Final = select(*_COLUMNS).where(_RESOURCE.c.id.in_(_IDS)).order_by(_RESOURCE.c.id)
 _DOMAINS_BY_ID: Final = select(_RESOURCE.c.id, _RESOURCE.c.domain).where(_RESOURCE.c.id.in_(_IDS))
@@ -177,11 +180,13 @@ def _version(stored: Stored, author: str) -> dict[str, object]:
     }
 
 
-def add_to_referral(unit: Unit, resource_id: str, referral: str) -> None:
-    """Make a resource part of a referral; does nothing when it already is."""
-    known = select(_REFERRAL.c.resource).where(_REFERRAL.c.resource == resource_id, _REFERRAL.c.referral == referral)
-    if unit.connection.execute(known).first() is None:
-        unit.connection.execute(insert(_REFERRAL).values(resource=resource_id, referral=referral))
+def add_to_referral(unit: Unit, resource_id: str, referral: str) -> bool:
+    """Make a resource part of a referral; False when it already was."""
+    membership = {"resource": resource_id, "referral": referral}
+    if unit.connection.execute(_MEMBERSHIP, membership).first() is not None:
+        return False
+    unit.connection.execute(_INSERT_MEMBERSHIP, membership)
+    return True
 
 
 def find_resource(unit: Unit, resource_id: str) -> Stored | None:

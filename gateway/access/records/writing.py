@@ -120,7 +120,8 @@ def replace(unit: Unit, held: Held, resource: dict[str, Any], *, origin: Held | 
 
 def attach(unit: Unit, held: Held, referral: str) -> None:
     """Make a resource part of another referral of the same person (one Patient copy serves them all)."""
-    add_to_referral(unit, held.id, referral)
+    if not add_to_referral(unit, held.id, referral):
+        return
     Facts.forget(unit)
     stored = find_resource(unit, held.id)
     if stored is not None:
