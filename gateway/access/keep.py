@@ -56,14 +56,28 @@ def cut_to(name: str, resource: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     resource_type = str(resource.get("resourceType"))
     node = _compiled(name, resource_type)
-    if node is None or "implicitRules" in resource or _has_modifier(resource):
+    if node is None or "implicitRules" in resource or has_modifier(resource):
         return None
     kept = _cut(resource, node)
     return {"resourceType": resource_type, **({"id": resource["id"]} if "id" in resource else {}), **kept}
 
 
-def _has_modifier(value: Any) -> bool:
-    stack = [value]
+def modifier_places(resource: Mapping[str, Any]) -> list[str]:
+    """The elements of a resource with a modifierExtension or implicitRules, as FHIRPath: no keep-list could cut what has one."""
+    resource_type = str(resource.get("resourceType"))
+    found = [f"{resource_type}.{name}" for name in ("implicitRules", "modifierExtension") if name in resource]
+    for name, value in resource.items():
+        places = [(f"[{number}]", entry) for number, entry in enumerate(value)] if isinstance(value, list) else [("", value)]
+        if name != "modifierExtension":
+            found += [
+                f"{resource_type}.{name}{place}" for place, entry in places if isinstance(entry, (dict, list)) and has_modifier(entry)
+            ]
+    return found
+
+
+def has_modifier(value: dict[str, Any] | list[Any] | Mapping[str, Any]) -> bool:
+    """Whether JSON has a modifierExtension anywhere."""
+    stack: list[Any] = [value]
     while stack:
         node = stack.pop()
         if isinstance(node, dict):

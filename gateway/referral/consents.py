@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from gateway.access import records
 from gateway.access.disclosed import Disclosed
-from gateway.access.records import Held
 from gateway.errors import Invalid
 from gateway.fhir.conditional import require_match
 from gateway.fhir.patch import apply_patch
 from gateway.oauth.context import Caller
 from gateway.referral import ledger as ledgers
 from gateway.referral.after_consent import follow_consent
+from gateway.referral.merge import require_no_modifier, taken_over
 from gateway.referral.protocol import protocol_for
 from gateway.referral.tasks import instant
 from gateway.services import Services
@@ -41,10 +41,12 @@ def patch_consent(services: Services, caller: Caller, consent_id: str, patch: li
                 ledgers.lock(unit, referral_id, protocol_for(referral.format))
         held = records.require(unit, caller, "Consent", consent_id)
         require_match(if_match, held.version)
-        wanted = apply_patch(held.body, patch)
-        _require_only_verification(held, wanted)
-        _require_valid(services, wanted)
-        written = held if wanted == held.body else records.replace(unit, held, _stamped(held, wanted, unit))
+        served = records.served_to(unit, caller, held)
+        wanted = apply_patch(served, patch)
+        _require_only_verification(served, wanted)
+        consent = _merged(held.body, served, wanted)
+        _require_valid(services, consent)
+        written = held if consent == held.body else records.replace(unit, held, _stamped(held.body, consent, unit))
         for referral_id in affected:
             follow_consent(unit, referral_id, actor=caller.client_id)
         return records.disclose_written(unit, caller, written)
@@ -52,33 +54,41 @@ def patch_consent(services: Services, caller: Caller, consent_id: str, patch: li
     return services.database.write(work)
 
 
-def _require_only_verification(held: Held, wanted: dict[str, Any]) -> None:
-    names = {*held.body, *wanted} - CHANGEABLE
+def _require_only_verification(served: dict[str, Any], wanted: dict[str, Any]) -> None:
+    require_no_modifier(wanted)
+    names = {*served, *wanted} - CHANGEABLE
     faults = [
         Issue("error", "business-rule", "Only verification, and status to inactive, are the receiver's to change.", (f"Consent.{name}",))
         for name in sorted(names)
-        if held.body.get(name) != wanted.get(name)
+        if served.get(name) != wanted.get(name)
     ]
-    old, new = held.body.get("status"), wanted.get("status")
+    old, new = served.get("status"), wanted.get("status")
     if old != new and (old, new) != ("active", "inactive"):
         faults.append(Issue("error", "business-rule", "A Consent's status may only go from active to inactive.", ("Consent.status",)))
     if faults:
         raise Invalid(faults)
 
 
-def _require_valid(services: Services, wanted: dict[str, Any]) -> None:
-    faults = [issue for issue in services.validator.validate(wanted) if issue.severity == "error"]
+def _merged(stored: dict[str, Any], served: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The stored Consent with what the receiver may change of it."""
+    taken = {name: taken_over(stored.get(name), served.get(name), wanted.get(name)) for name in sorted(CHANGEABLE)}
+    rest = {name: value for name, value in stored.items() if taken.get(name, value) is not None}
+    return rest | {name: value for name, value in taken.items() if value is not None}
+
+
+def _require_valid(services: Services, consent: dict[str, Any]) -> None:
+    faults = [issue for issue in services.validator.validate(consent) if issue.severity == "error"]
     if faults:
         raise Invalid(faults)
 
 
-def _stamped(held: Held, wanted: dict[str, Any], unit: Unit) -> dict[str, Any]:
+def _stamped(stored: dict[str, Any], consent: dict[str, Any], unit: Unit) -> dict[str, Any]:
     """A verification without a date gets the date it was received on (Consent.verification.verificationDate)."""
-    before = held.body.get("verification") or []
+    before = stored.get("verification") or []
     stamped = [
         {**entry, "verificationDate": instant(unit.now)}
         if entry.get("verified") and "verificationDate" not in entry and entry not in before
         else entry
-        for entry in wanted.get("verification") or []
+        for entry in consent.get("verification") or []
     ]
-    return {**wanted, "verification": stamped} if stamped else wanted
+    return {**consent, "verification": stamped} if stamped else consent

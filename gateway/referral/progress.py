@@ -1,7 +1,7 @@
 """What a receiver does with its Task: accept, decline, report, complete. One unit of work each, under the referral's lock.
 
-Only the owner's elements of an update are taken; whatever else differs from what was served is refused, so that a
-party that saw a part cannot write the rest away.
+An update is read against what its caller is served, never against what is stored: what it cannot see it can neither test, copy
+nor write away. Only the owner's elements are taken; whatever else differs from what was served is refused.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Any, Final
 from gateway.access import records
 from gateway.access.disclosed import Disclosed
 from gateway.access.records import Held
+from gateway.access.redaction import cut_criminal_history
 from gateway.errors import Invalid, Malformed, NotFound
 from gateway.fhir.conditional import require_match
 from gateway.fhir.patch import apply_patch
 from gateway.oauth.context import Caller
 from gateway.referral import ledger as ledgers
 from gateway.referral.ledger import LockedLedger
+from gateway.referral.merge import require_no_modifier, taken_over
 from gateway.referral.offers import DEADLINE, DELIVER, GATEWAY, ask_next, end_offer, end_open_offers
 from gateway.referral.protocol import protocol_for
 from gateway.referral.roll_up import roll_up
@@ -42,9 +44,10 @@ Change = Callable[[dict[str, Any]], dict[str, Any]]
 def update_task(services: Services, caller: Caller, task_id: str, task: dict[str, Any], if_match: str | None) -> Disclosed:
     """PUT: take the owner's elements of a whole Task.
 
-    Raises NotFound, PreconditionMissing, VersionConflict, Malformed, Invalid, IllegalTransition.
+    The body names its id (R4 http, 3.1.0.7). Raises NotFound, PreconditionMissing, VersionConflict, Malformed, Invalid,
+    IllegalTransition.
     """
-    if task.get("resourceType") != "Task" or task.get("id", task_id) != task_id:
+    if task.get("resourceType") != "Task" or task.get("id") != task_id:
         raise Malformed((Issue("error", "structure", "The body is not the Task of this address.", ("Task.id",)),))
     issues = services.validator.validate(task)
     return _change(services, caller, task_id, if_match, lambda _served: task, issues)
@@ -67,8 +70,9 @@ def _change(services: Services, caller: Caller, task_id: str, if_match: str | No
         if any(issue.severity == "error" for issue in issues):
             raise Invalid(issues)
         offer, referral = _again(unit, task_id)
-        wanted = change(held.body)
-        task = _merge(held.body, wanted, services)
+        served = records.served_to(unit, caller, held)
+        wanted = change(served)
+        task = _merge(held.body, served, wanted, services)
         if wanted.get("status") in ACKNOWLEDGING and held.body["status"] == "requested":
             _acknowledge_once(unit, caller, ledger, offer)
         written = _move(unit, caller, ledger, referral, offer, held, task)
@@ -90,39 +94,49 @@ def _period_end(task: Mapping[str, Any]) -> Any:
     return ((task.get("restriction") or {}).get("period") or {}).get("end")
 
 
-def _merge(served: dict[str, Any], wanted: dict[str, Any], services: Services) -> dict[str, Any]:
-    """The stored Task with the owner's elements of the wanted one; raises Invalid for any other difference."""
+def _merge(stored: dict[str, Any], served: dict[str, Any], wanted: dict[str, Any], services: Services) -> dict[str, Any]:
+    """The stored Task with the owner's elements of the wanted one; raises Invalid for any other difference from what was served."""
+    _require_only_owned(served, wanted)
     table = state_table()
-    owned = {name for name in table.owner_elements if "." not in name}
-    faults = [
-        Issue("error", "business-rule", "This element is not the receiver's to change.", (f"Task.{name}",))
-        for name, value in wanted.items()
-        if name not in owned and name not in SERVER_ELEMENTS and name != "restriction" and value != served.get(name)
-    ]
-    restriction = wanted.get("restriction")
-    if restriction is not None:
-        mine = {**(served.get("restriction") or {})}
-        if not isinstance(restriction, dict) or _without_end(restriction) != _without_end(mine):
-            faults.append(
-                Issue("error", "business-rule", "Only restriction.period.end is the receiver's to change.", ("Task.restriction",))
-            )
-    if faults:
-        raise Invalid(faults)
-    merged = {name: value for name, value in served.items() if name not in owned}
-    merged |= {name: value for name, value in wanted.items() if name in owned}
-    merged["status"] = table.synonyms.get(str(wanted.get("status")), wanted.get("status", served["status"]))
-    if restriction is not None and _period_end(wanted) is not None:
-        merged["restriction"] = restriction
+    owned = [name for name in table.owner_elements if "." not in name]
+    left = {name: taken_over(stored.get(name), served.get(name), wanted.get(name)) for name in owned}
+    if left["status"] is None:
+        left["status"] = stored["status"]
+    left["status"] = table.synonyms.get(str(left["status"]), left["status"])
+    taken, _ = cut_criminal_history({name: value for name, value in left.items() if value is not None}, services.keys.cut_key)
+    merged: dict[str, Any] = {name: value for name, value in stored.items() if name not in owned or name in taken} | taken
+    if _period_end(wanted) is not None:
+        restriction = stored.get("restriction") or {}
+        merged["restriction"] = {**restriction, "period": {**(restriction.get("period") or {}), "end": _period_end(wanted)}}
     issues = [issue for issue in services.validator.validate(merged) if issue.severity == "error"]
     if issues:
         raise Invalid(issues)
     return merged
 
 
-def _without_end(restriction: Mapping[str, Any]) -> dict[str, Any]:
-    period = {name: value for name, value in (restriction.get("period") or {}).items() if name != "end"}
+def _require_only_owned(served: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    require_no_modifier(wanted)
+    free = {name for name in state_table().owner_elements if "." not in name} | SERVER_ELEMENTS | {"restriction"}
+    faults = [
+        Issue("error", "business-rule", "This element is not the receiver's to change.", (f"Task.{name}",))
+        for name, value in wanted.items()
+        if name not in free and value != served.get(name)
+    ]
+    restriction = wanted.get("restriction")
+    if restriction is not None and _without_end(restriction) != _without_end(served.get("restriction") or {}):
+        faults.append(Issue("error", "business-rule", "Only restriction.period.end is the receiver's to change.", ("Task.restriction",)))
+    if faults:
+        raise Invalid(faults)
+
+
+def _without_end(restriction: Any) -> Any:
+    """A restriction without its end; what has another shape is left as it is, and so differs from what was served."""
+    period = restriction.get("period") if isinstance(restriction, dict) else None
+    if not isinstance(period, dict):
+        return restriction
     rest = {name: value for name, value in restriction.items() if name != "period"}
-    return {**rest, **({"period": period} if period else {})}
+    before = {name: value for name, value in period.items() if name != "end"}
+    return {**rest, **({"period": before} if before else {})}
 
 
 def _same(old: Mapping[str, Any], new: Mapping[str, Any], table: StateTable) -> bool:

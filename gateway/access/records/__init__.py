@@ -21,7 +21,7 @@ from gateway.access.records.leaving import (
 )
 from gateway.access.records.parties import close_parties, grant_organization, open_parties, publish_organization
 from gateway.access.records.permits import rebuild_visible
-from gateway.access.records.reading import SearchRequest, VisibilityFault, read, search
+from gateway.access.records.reading import SearchRequest, VisibilityFault, read, search, served_to
 from gateway.access.records.writing import (
     Draft,
     attach,
@@ -77,5 +77,6 @@ __all__ = [
     "replace",
     "require",
     "search",
+    "served_to",
     "view_permit",
 ]

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from gateway.access.decision import Permit
-from gateway.access.disclosed import Disclosed
+from gateway.access.disclosed import Disclosed, Held
 from gateway.access.records.continuation import close_key, open_key, seal_key
 from gateway.access.records.facts import Facts
 from gateway.access.records.rendering import ids_in, kept, patients_of, shown
@@ -91,6 +91,16 @@ def find_readable(facts: Facts, caller: Caller, resource_type: str, resource_id:
     if stored is None or stored.type != resource_type or stored.deleted:
         raise NotFound
     return stored, decided_again(facts, caller, stored)
+
+
+def served_to(unit: Unit, caller: Caller, held: Held) -> dict[str, Any]:
+    """What this caller reads of a resource it is about to change: its change is applied to that, and to nothing it cannot see.
+
+    For comparing within the unit only: no door renders a plain dict, and no audit row is written. Raises as `require` does.
+    """
+    facts = Facts.of(unit)
+    stored, permit = find_readable(facts, caller, held.type, held.id)
+    return _kept_of(facts, caller, [(stored, permit)])[0]
 
 
 def decided_again(facts: Facts, caller: Caller, stored: Stored) -> Permit:
