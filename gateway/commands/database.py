@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from gateway.settings import Settings, SettingsRefused
-from gateway.store.database import Database, DatabaseUrlRefused, require_url
+from gateway.store.database import Database, DatabaseUrlRefused, NoDatabase, require_existing, require_url
 from gateway.store.filesystem import NetworkFileSystem
 
 
@@ -35,8 +35,13 @@ def read_settings() -> Settings:
 
 
 def open_database() -> Database:
-    """The migrated database of the settings, or the end of the command."""
+    """The migrated database of the settings, or the end of the command; where there is none, none is made."""
     settings = read_settings()
+    try:
+        require_existing(settings.database_url)
+    except NoDatabase as refused:
+        print(refused, file=sys.stderr)
+        raise typer.Exit(1) from None
     with telling_refusals():
         database = Database(settings.database_url, lock_seconds=settings.lock_seconds)
         require_current(database)

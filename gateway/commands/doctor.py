@@ -1,4 +1,4 @@
-"""`crisis-gateway doctor`: every setting and whether what stands behind it works. Prints no secret."""
+"""`crisis-gateway doctor`: every setting and whether what stands behind it works. Prints no secret and makes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.errors import Unavailable
 from gateway.keys import KeyRing, KeyRingBroken
 from gateway.settings import Settings, SettingsRefused, described, variable
 from gateway.store import migrations
-from gateway.store.database import DatabaseUrlRefused, require_url
+from gateway.store.database import DatabaseUrlRefused, NoDatabase, require_existing
 from gateway.store.filesystem import NetworkFileSystem
 
 GOOD: Final = "ok"
@@ -47,11 +47,11 @@ def _findings() -> Iterator[tuple[str, str]]:
 
 def _database(settings: Settings) -> str:
     try:
-        require_url(settings.database_url)
+        require_existing(settings.database_url)
         state = migrations.check(settings.database_url)
     except DatabaseUrlRefused as refused:
         return f"{variable('database_url')} {refused}"
-    except NetworkFileSystem as refused:
+    except (NoDatabase, NetworkFileSystem) as refused:
         return str(refused)
     except Unavailable:
         return "out of reach"

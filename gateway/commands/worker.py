@@ -1,7 +1,12 @@
-"""`crisis-gateway worker`: makes offers, watches deadlines and delivers, as a process of its own; start as many as needed."""
+"""`crisis-gateway worker`: makes offers, watches deadlines and delivers, as a process of its own; start as many as needed.
+
+A worker that must write no more (a COMMIT failed) ends with exit code 1: its supervisor starts another one.
+"""
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -9,6 +14,7 @@ import typer
 from gateway.app import make_services
 from gateway.commands.database import require_ready
 from gateway.delivery.worker import Worker
+from gateway.errors import Unavailable
 from gateway.referral.jobs import JOBS, PREPARATIONS
 from gateway.services import Services
 
@@ -21,18 +27,34 @@ def make_worker(services: Services) -> Worker:
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Do what is due now, and what that makes due, then stop.")] = False,
 ) -> None:
-    """Work off the outbox until SIGTERM; what is under way then is brought to its end."""
+    """Work off the outbox until SIGTERM; what is under way then is brought to its end. Exit 1 when nothing could be written any more."""
     services = make_services(require_ready())
+    working, broken = make_worker(services), threading.Event()
+
+    def leave() -> None:
+        broken.set()
+        working.stop()
+
+    services.database.on_broken = leave
     try:
-        if not once:
-            make_worker(services).run_forever()
-            return
-        working, total = make_worker(services), 0
-        while done := working.run_once():
-            total += done
-        print(f"{total} done")
+        if once:
+            print(f"{_work_off(working)} done")
+        else:
+            working.run_forever()
+    except Unavailable:
+        print("the database is out of reach", file=sys.stderr)
+        raise typer.Exit(1) from None
     finally:
         services.database.close()
+    if broken.is_set():
+        raise typer.Exit(1)
+
+
+def _work_off(working: Worker) -> int:
+    total = 0
+    while done := working.run_once():
+        total += done
+    return total
 
 
 def register(cli: typer.Typer) -> None:
