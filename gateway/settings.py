@@ -140,6 +140,15 @@ class Settings:
         _whole(0, 2**50), 64 * 1024 * 1024, "SQLite: with less free space than this the gateway says it is not ready."
     )
     request_bytes: int = _setting(_whole(1_000, 2**30), 4 * 1024 * 1024, "Longest body a request may have.")
+    client_requests_per_second: int = _setting(
+        _whole(0, 1_000_000), 200, "Requests of one client a server process answers, after twice as many at once; 0 for no limit."
+    )
+    unknown_requests_per_second: int = _setting(
+        _whole(0, 1_000_000),
+        20,
+        "Token requests and bad tokens of one remote address a server process answers, after five times as many at once; 0 for no limit "
+        "(behind a proxy all have its address: limit there).",
+    )
     graceful_seconds: int = _setting(_whole(1, 600), 30, "How long requests under way may go on after SIGTERM.")
     retry_first_seconds: float = _setting(_number(0.01, 3600), 30.0, "Wait before the second try of a delivery.")
     retry_cap_seconds: float = _setting(_number(0.01, 86_400), 3600.0, "Longest wait between two tries.")

@@ -1,11 +1,13 @@
 """Reading a search: parameters to a query, without knowing who asks.
 
 Refuses modifiers, prefixes and parameters that are not offered where ignoring them would widen the result (R4 search, 3.1.1.1.2);
-an unknown parameter is refused under strict handling and otherwise left out of the self link.
+an unknown parameter is refused under strict handling and otherwise left out of the self link. A value with a control character
+matches nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -33,6 +35,7 @@ _TARGETS: Final = {
     "encounter": ("Encounter",),
     "target": ("Task", "ServiceRequest", "Patient", "Encounter", "Consent", "Flag", "Location", "RelatedPerson"),
 }
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _RESULT: Final = frozenset({"_count", "_page", "_format", "_sort"})
 
 
@@ -75,7 +78,7 @@ class _Reader:
             self._take_result(name, value)
         elif plain not in self.known:
             self._unknown(name)
-        elif not value.strip():
+        elif not value.strip(" "):
             self._unknown(name, "The parameter has no value.")
         elif modifier and not (self.known[plain] == "reference" and modifier in _TARGETS.get(plain, ())):
             self.faults.append(_fault(plain, "not-supported", "This modifier is not offered here."))
@@ -89,7 +92,9 @@ class _Reader:
             raise Malformed(self.faults)
         if self.count != DEFAULT_COUNT:
             self.used.append(("_count", str(self.count)))
-        query = Query(self.type, tuple(self.all_of), tuple(self.spans), tuple(self.ids))
+        all_of = tuple([wanted for wanted in alternatives if _may_be_stored(wanted)] for alternatives in self.all_of)
+        ids = tuple(frozenset(wanted for wanted in some if not _CONTROL.search(wanted)) for some in self.ids)
+        query = Query(self.type, all_of, tuple(self.spans), ids)
         return SearchRequest(query, tuple(self.used), self.count, self.cursor, self.base_url)
 
     def _unknown(self, name: str, text: str = "This search parameter is not offered here.") -> None:
@@ -159,6 +164,12 @@ class _Reader:
             self.faults.append(_fault(name, "value", "_lastUpdated is one date or instant with eq, gt, ge, lt or le before it."))
         else:
             self.spans.append(_span(prefix or "eq", *span))
+
+
+def _may_be_stored(wanted: Token | Reference) -> bool:
+    """Whether anything could have this value: one with a control character matches nothing, and PostgreSQL takes no NUL."""
+    values = (wanted.target,) if isinstance(wanted, Reference) else (wanted.system, wanted.code)
+    return not any(_CONTROL.search(value) for value in values if value)
 
 
 def _span(prefix: str, start: datetime, end: datetime) -> Span:

@@ -2,7 +2,7 @@
 
 A route is public only if `PUBLIC` names it; every other one needs a token and says by `door` what the token must cover. A route
 that says nothing is refused to everybody. What is asked for at addresses that do not exist is refused like the rest: without a
-token one learns nothing of what there is.
+token one learns nothing of what there is. Who asks too often is refused before anything is looked up for it or written.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from flask import Flask, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
-from gateway.errors import Forbidden, MethodNotOffered, NotFound, Unauthenticated
+from gateway.errors import Forbidden, MethodNotOffered, NotFound, Throttled, Unauthenticated
 from gateway.oauth.context import Caller
 from gateway.oauth.tokens import authenticate
 from gateway.services import Services
 from gateway.store.ids import new_id
 from gateway.store.security_log import count_unknown_caller
+from gateway.web.limits import Limits
 
 PUBLIC: Final = frozenset(
     {
@@ -39,6 +40,8 @@ PUBLIC: Final = frozenset(
 
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 _MAX_HEADER: Final = 8192
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_TOKEN_ENDPOINT: Final = "oauth.token"  # noqa: S105 (an endpoint)
 _EVENTS: Final = {"r": "read", "s": "search", "u": "update", "c": "create", "d": "delete"}
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -92,20 +95,25 @@ def install(app: Flask, services: Services) -> None:
     app.url_map.strict_slashes = False
     app.url_map.redirect_defaults = False
     app.url_map.merge_slashes = False
+    limits = Limits(services.settings)
 
     @app.before_request
     def stand_guard() -> None:
         g.request_id = new_id()
+        if request.endpoint == _TOKEN_ENDPOINT:
+            _count_unknown(limits)  # whoever asks for a token has proved nothing yet, and has a signature checked
         if _endpoint(app) in PUBLIC:
             _require_route()
+            _require_plain_path()
             return
-        g.caller = _authenticated(services)
+        g.caller = _known_caller(services, limits)
         _require_route()
         asked = door_of(app, request.endpoint)
         if asked is not None:
             g.audit_event = asked.event(request.method)
         if asked is None or not asked.opens_to(g.caller):
             raise Forbidden
+        _require_plain_path()
 
 
 def door_of(app: Flask, endpoint: str | None) -> Door | None:
@@ -138,6 +146,32 @@ def _require_route() -> None:
     if isinstance(error, HTTPException | RequestRedirect):
         raise NotFound
     raise error
+
+
+def _require_plain_path() -> None:
+    """Nothing has a control character in its address; PostgreSQL could not even be asked for one (NUL). Raises NotFound."""
+    if _CONTROL.search(request.path):
+        raise NotFound
+
+
+def _known_caller(services: Services, limits: Limits) -> Caller:
+    """The caller of this request, within its limits. Raises Unauthenticated, or Throttled: then nobody is known and nothing is audited."""
+    try:
+        found = _authenticated(services)
+    except Unauthenticated as failure:
+        if failure.presented:  # a known caller at the same address is never held up by it
+            _count_unknown(limits)
+        raise
+    limits.take_of_client(found.client_id)
+    return found
+
+
+def _count_unknown(limits: Limits) -> None:
+    try:
+        limits.take_of_address(request.remote_addr)
+    except Throttled:
+        count_unknown_caller("throttled")
+        raise
 
 
 def _authenticated(services: Services) -> Caller:
