@@ -14,7 +14,7 @@ from typing import Any
 from mappings.code_maps import CodeMap
 from mappings.functions import CHECKS, VALUES
 from mappings.readers.json_pointer import is_path, is_relative, steps_of
-from mappings.rules import Condition, Group, ResourceRules, Rule, Table, walk
+from mappings.rules import EVERY, Condition, Group, ResourceRules, Rule, Table, walk
 
 
 def defects_of(table: Table, maps: Mapping[str, CodeMap], schema: Mapping[str, Any]) -> list[str]:
@@ -29,6 +29,9 @@ def defects_of(table: Table, maps: Mapping[str, CodeMap], schema: Mapping[str, A
         found += [f"order {order.id}: {d}" for path in (order.earlier, order.later) for d in _of_path(path, around, schema)]
     for path in table.key:
         found += _of_path(path, (), schema)
+    for path in (*table.withheld.numbers, *table.withheld.phrases):
+        found += [f"withheld: {defect}" for defect in _of_path(path.replace(f"/{EVERY}", "/0"), (), schema)]
+    found += [f"withheld: the schema defines no {name}" for name in table.withheld.texts if name not in schema.get("$defs", {})]
     return found
 
 

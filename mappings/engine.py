@@ -16,10 +16,13 @@ from mappings.compile import compile_resource
 from mappings.message_check import MAX_FAULTS, compile_schema, named_faults, order_faults, reserved_texts, unknown_fields
 from mappings.model import RESERVED, MapIssue, Mapped, MappingDefect, TraceRow
 from mappings.readers.json_pointer import compile_path, is_relative, values
-from mappings.rules import Collect, Group, Rule, Table
+from mappings.rules import Collect, Group, ResourceRules, Rule, Table
 from mappings.trace import Run
+from mappings.withheld import Withholding
 
 ROUTING: Final = "routing"
+JUSTICE: Final = "JUSTICE"
+TAKEN_OUT: Final = "The text repeats a case number, statute or offence that stays with the sender; it was removed from what providers read."
 
 
 class Format:
@@ -35,7 +38,8 @@ class Format:
         self.schema = schema
         self.table = table
         self._schema_faults = compile_schema(schema)
-        self._builders = [compile_resource(resource, maps) for resource in table.resources]
+        self._builders = [(compile_resource(resource, maps), _is_senders_own(resource)) for resource in table.resources]
+        self._withholding = Withholding(table.withheld, schema)
         self._number, self._revision = compile_path(table.key[0]), compile_path(table.key[1])
         self._elements = _elements_by_field(table)
         self._data_classes = {resource.name: resource.data_class for resource in table.resources if resource.type}
@@ -66,9 +70,14 @@ class Format:
     def apply(self, source: Mapping[str, Any]) -> Mapped:
         """The message as resources, with the trace of every value. Never raises: what cannot be mapped is an issue."""
         run = Run(source)
+        for_others, removed = self._withholding.remove(source)
         made: dict[str, dict[str, Any]] = {}
-        for build in self._builders:
+        for build, is_senders_own in self._builders:
+            run.message = source if is_senders_own else for_others
             made.update(build(run))
+        if removed:
+            places = _places_in(run.rows)
+            run.issues += [MapIssue("warning", "business-rule", TAKEN_OUT, place, self._expression(place, places)) for place in removed]
         routing = made.pop(ROUTING, {})
         for collect in self.table.collects:
             _gather(collect, made, run)
@@ -81,12 +90,7 @@ class Format:
 
     def _places(self, source: Any) -> dict[str, list[str]]:
         """Where each field of this very message goes: field → FHIRPaths with indexes."""
-        places: dict[str, list[str]] = {}
-        for row in self.apply(source).trace if isinstance(source, dict) else ():
-            path = row.target.partition(":")[2]
-            if row.source is not None and not path.startswith(ROUTING) and path not in places.setdefault(row.source, []):
-                places[row.source].append(path)
-        return places
+        return _places_in(self.apply(source).trace) if isinstance(source, dict) else {}
 
     def _expression(self, pointer: str, places: Mapping[str, list[str]]) -> tuple[str, ...]:
         """The elements a field feeds; for one that is absent or unreadable, the table's targets without list indexes."""
@@ -95,6 +99,21 @@ class Format:
             if found or "/" not in pointer:
                 return tuple(found or ())
             pointer = pointer.rpartition("/")[0]
+
+
+def _is_senders_own(resource: ResourceRules) -> bool:
+    """Justice resources and the routing inputs are for nobody else's eyes."""
+    return resource.type is None or resource.data_class == JUSTICE
+
+
+def _places_in(trace: list[TraceRow]) -> dict[str, list[str]]:
+    """Source field → FHIRPaths with indexes, for what becomes a resource."""
+    places: dict[str, list[str]] = {}
+    for row in trace:
+        path = row.target.partition(":")[2]
+        if row.source is not None and not path.startswith(ROUTING) and path not in places.setdefault(row.source, []):
+            places[row.source].append(path)
+    return places
 
 
 def _unknown(pointer: str, strict: bool) -> MapIssue:

@@ -17,8 +17,10 @@ from mappings.model import MappingDefect
 RULE_MEMBERS: Final = frozenset({"id", "target", "from", "map", "as", "function", "required", "when", "value"})
 GROUP_MEMBERS: Final = frozenset({"each", "target", "when", "rules"})
 RESOURCE_MEMBERS: Final = frozenset({"name", "type", "data_class", "each", "when", "rules"})
+WITHHELD_MEMBERS: Final = frozenset({"numbers", "phrases", "texts"})
 CONDITIONS: Final = frozenset({"present", "absent", "equals", "in"})
 FORMS: Final = frozenset({"code", "coding", "concept", "text"})
+EVERY: Final = "*"  # in the path of a withheld field: each entry of a list
 STEP: Final = re.compile(r"(_?[A-Za-z][A-Za-z0-9_-]*)(?:\[([a-z0-9-]+)\])?")
 
 
@@ -97,8 +99,23 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """What nobody but the sender reads, also where free text repeats it.
+
+    numbers, phrases: source paths of its fields, with * for list entries. texts: names of the schema's $defs that are free text.
+    """
+
+    numbers: tuple[str, ...]
+    phrases: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A whole mapping table. key: source paths of request number and revision. checks: names of registered checks."""
+    """A whole mapping table.
+
+    key: source paths of request number and revision. checks: names of registered checks. withheld: what no other party reads.
+    """
 
     format: str
     version: str
@@ -107,6 +124,7 @@ class Table:
     collects: tuple[Collect, ...]
     orders: tuple[Order, ...]
     checks: tuple[str, ...]
+    withheld: Withheld
 
 
 def walk(group: Group, each: tuple[str, ...] = ()) -> Iterator[tuple[Rule, tuple[Group, ...], tuple[str, ...]]]:
@@ -130,10 +148,13 @@ def read_table(raw: dict[str, Any]) -> Table:
     resources = tuple(_resource(entry, defects) for entry in raw["resources"])
     collects = tuple(Collect(c["id"], c["resource"], c["target"], tuple(c["of"])) for c in raw.get("collect", ()))
     orders = tuple(Order(o["id"], o.get("each"), o["earlier"], o["later"], o["text"]) for o in raw.get("orders", ()))
+    withheld = raw.get("withheld", {})
+    _only(withheld, WITHHELD_MEMBERS, "withheld", defects)
     if defects:
         raise MappingDefect(defects)
-    key = raw["key"]
-    return Table(raw["format"], raw["version"], (key["number"], key["revision"]), resources, collects, orders, tuple(raw.get("checks", ())))
+    key, checks = (raw["key"]["number"], raw["key"]["revision"]), tuple(raw.get("checks", ()))
+    kept = Withheld(*(tuple(withheld.get(name, ())) for name in ("numbers", "phrases", "texts")))
+    return Table(raw["format"], raw["version"], key, resources, collects, orders, checks, kept)
 
 
 def _resource(raw: dict[str, Any], defects: list[str]) -> ResourceRules:

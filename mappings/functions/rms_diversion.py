@@ -248,23 +248,12 @@ def plausible_birth_date(message: dict[str, Any]) -> Iterator[Fault]:
         yield Fault("/person/birth_date", "value", f"The birth date lies more than {OLDEST_YEARS} years back.")
 
 
-# Shorter pieces ("theft", "220") stand in ordinary sentences.
-SHORTEST_DETAIL: Final = 6
-
-
-@check_function("no-case-details-for-the-provider")
-def no_case_details_for_the_provider(message: dict[str, Any]) -> Iterator[Fault]:
-    """Warn where text for the provider repeats the case number, a statute or an offence: those stay with the sender."""
-    offences = _dict(message.get("probable_cause")).get("offences")
-    found = [_dict(message.get("agency")).get("case_number")]
-    for offence in offences if isinstance(offences, list) else ():
-        found += [_dict(offence).get(name) for name in ("statute", "description")]
-    details = [text.strip().casefold() for text in found if isinstance(text, str) and len(text.strip()) >= SHORTEST_DETAIL]
-    texts = {
-        "/narrative": message.get("narrative"),
-        "/person/description": _dict(message.get("person")).get("description"),
-        "/warm_handoff/wait_location": _dict(message.get("warm_handoff")).get("wait_location"),
-    }
-    for pointer, text in texts.items():
-        if isinstance(text, str) and any(detail in text.casefold() for detail in details):
-            yield Fault(pointer, "business-rule", "The text goes to the provider and repeats what stays with the sender.", "warning")
+@check_function("medical-emergency-answered")
+def medical_emergency_answered(message: dict[str, Any]) -> Iterator[Fault]:
+    """Tell the sender up front that a referral stops where nobody said whether there is a medical emergency."""
+    facts = message.get("safety_facts")
+    if isinstance(facts, list) and not all(isinstance(_dict(fact).get("code"), str) for fact in facts):
+        return  # the schema's own faults speak of these entries
+    if not any(fact["code"] == "medical-emergency" for fact in (facts if isinstance(facts, list) else ())):
+        text = "Whether there is a medical emergency is not answered; that counts as unknown, and the referral stops."
+        yield Fault("/safety_facts", "business-rule", text, "warning")

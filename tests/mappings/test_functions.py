@@ -148,6 +148,22 @@ def test_an_override_without_approval_is_told_to_the_sender():
     assert take(EXAMPLES[3]).mapped.routing["exclusions"]["no-contact-order"] == "overridden"
 
 
+@pytest.mark.parametrize("state", ["present", "absent", "unknown"])
+def test_who_answers_the_medical_question_is_not_asked_for_it(state):
+    assert take({**EXAMPLES[0], "safety_facts": [{"code": "medical-emergency", "state": state}]}).issues == ()
+
+
+@pytest.mark.parametrize("facts", [None, [], [{"code": "weapon-seen", "state": "absent"}]])
+def test_who_does_not_answer_the_medical_question_is_warned_with_the_element(facts):
+    message = {name: value for name, value in EXAMPLES[0].items() if name != "safety_facts"}
+    taken = take(message if facts is None else {**message, "safety_facts": facts})
+    [issue] = taken.issues
+    assert (issue.severity, issue.source) == ("warning", "/safety_facts")
+    assert any(element.startswith("Flag") for element in issue.expression)
+    assert "stops" in issue.text
+    assert "medical-emergency" not in taken.mapped.routing.get("safety", {})
+
+
 @pytest.mark.parametrize("states", [["present", "absent"], ["absent", "present"], ["unknown", "present"]])
 def test_of_two_reports_of_a_fact_the_less_safe_one_counts(states):
     facts = [{"code": "weapon-gun", "state": state} for state in states]

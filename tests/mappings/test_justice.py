@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 import mappings
 from mappings.loading import code_maps
 from tests.builders import an_rms_message
-from tests.mappings.messages import EXAMPLES, FORMAT, nodes, take
+from tests.mappings.messages import EXAMPLES, FORMAT, nodes, schema_nodes, take, with_value
 
 CASE, STATUTE, CHARGE = "CASE-4711-XQ", "RCW 9A.99.999", "Possession of a zorkmid"
 
@@ -55,15 +56,121 @@ def test_a_case_number_without_an_offence_is_kept_as_well():
     assert take(message).mapped.resources["case"]["valueString"] == message["agency"]["case_number"]
 
 
-@pytest.mark.parametrize("place", ["/narrative", "/person/description", "/warm_handoff/wait_location"])
-@pytest.mark.parametrize("text", [CASE, CASE.lower(), STATUTE, CHARGE.upper()])
-def test_the_sender_is_warned_where_text_for_the_provider_repeats_them(message, place, text):
-    holder = {"/narrative": message, "/person/description": message["person"], "/warm_handoff/wait_location": message["warm_handoff"]}[
-        place
+def others(mapped):
+    """Everything that is mapped for somebody else than the sender, as text."""
+    return json.dumps({name: each for name, each in mapped.resources.items() if mappings.data_class(name) != "JUSTICE"}, default=str)
+
+
+FREE_TEXTS = {
+    "/narrative": ("narrative",),
+    "/person/description": ("person", "description"),
+    "/person/contact/best_time": ("person", "contact", "best_time"),
+    "/person/address/line/0": ("person", "address", "line", 0),
+    "/warm_handoff/wait_location": ("warm_handoff", "wait_location"),
+    "/contact/location/place": ("contact", "location", "place"),
+    "/contact/location/hazards/0": ("contact", "location", "hazards", 0),
+    "/related_contacts/0/name/family": ("related_contacts", 0, "name", "family"),
+    "/consents/0/information": ("consents", 0, "information"),
+    "/consents/0/source/title": ("consents", 0, "source", "title"),
+    "/exclusions/0/override_reason": ("exclusions", 0, "override_reason"),
+    "/follow_up/name": ("follow_up", "name"),
+    "/officer/unit": ("officer", "unit"),
+}
+
+
+@pytest.fixture
+def full(message):
+    message["person"]["description"] = "Red coat"
+    message["person"]["address"] = {"line": ["1 Elm St"]}
+    message["consents"] = [{**EXAMPLES[0]["consents"][1], "source": {"content_type": "text/plain", "title": "Form"}}]
+    message["exclusions"][0]["override_reason"] = "None"
+    return message
+
+
+@pytest.mark.parametrize("place", FREE_TEXTS)
+@pytest.mark.parametrize("text", [CASE, CASE.lower(), "case 4711 xq", "Case4711XQ", "CASE\u20134711\u2013XQ", STATUTE, CHARGE.upper()])
+def test_what_stays_with_the_sender_is_removed_wherever_free_text_repeats_it_and_the_sender_is_told(full, place, text):
+    taken = take(with_value(full, FREE_TEXTS[place], f"See {text}, north stairs"))
+    [issue] = [issue for issue in taken.issues if issue.source == place]
+    assert (issue.severity, issue.code) == ("warning", "business-rule")
+    assert "removed" in issue.text
+    assert issue.expression
+    assert text not in others(taken.mapped)
+    assert "See [removed], north stairs" in others(taken.mapped)
+
+
+def test_every_free_text_of_the_schema_is_looked_into():
+    texts = [place for place, node in schema_nodes() if node.get("maxLength") in (200, 1000, 8000) and node["type"] == "string"]
+    held = {"/probable_cause/offences/*/statute", "/probable_cause/offences/*/description", "/consents/*/source/url"}
+    looked_into = set(_free_texts(FORMAT._withholding._texts))
+    assert {place for place in texts if place not in held} == looked_into
+
+
+def _free_texts(texts, place=""):
+    for name, below in texts.items():
+        yield from _free_texts(below, f"{place}/{name}") if below else [f"{place}/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"{CASE}: {CASE}", "[removed]: [removed]"),
+        (f"RPD-{CASE}/2", "RPD-[removed]/2"),
+        (f"_{CASE}_", "_[removed]_"),
+        (f"{CASE}9", f"{CASE}9"),
+        (f"X{CASE}", f"X{CASE}"),
+        ("case 4711", "case 4711"),
+        (f"He said: {CHARGE}.", "He said: [removed]."),
+        (CHARGE.replace(" ", "\n "), "[removed]"),
+        ("possession of zorkmids", "possession of zorkmids"),
+        (f"{CHARGE}s", f"{CHARGE}s"),
+        ("Theft of a bicycle, then theft", "[removed], then [removed]"),
+        ("12a", "12a"),
+        ("RCW9A.99.999 and rcw 9a.99.9991", "[removed] and rcw 9a.99.9991"),
+    ],
+)
+def test_whole_numbers_and_whole_phrases_are_removed_and_no_less(message, text, left):
+    message["probable_cause"]["offences"] += [
+        {"description": "Theft", "statute": "12A"},
+        {"description": "Theft of a bicycle"},
+        {"description": "DUI"},
     ]
-    holder[place.rpartition("/")[2]] = f"See {text}, north stairs."
-    [issue] = take(message).issues
-    assert (issue.severity, issue.code, issue.source) == ("warning", "business-rule", place)
+    taken = take({**message, "narrative": text})
+    assert taken.mapped.resources["request"]["note"][0]["text"] == left
+    assert [issue.source for issue in taken.issues] == (["/narrative"] if text != left else [])
+
+
+def test_raw_message_justice_resources_and_routing_keep_what_is_removed_elsewhere(message):
+    message["warm_handoff"]["wait_location"] = f"Desk 2, {CASE}"
+    taken = take(message)
+    assert taken.source["warm_handoff"]["wait_location"] == f"Desk 2, {CASE}"
+    assert taken.mapped.routing["warm_handoff"]["wait_location"] == f"Desk 2, {CASE}"
+    assert taken.mapped.resources["case"]["valueString"] == CASE
+    assert taken.mapped.resources["offence-1"]["valueCodeableConcept"]["text"] == CHARGE
+
+
+def test_numbers_and_codes_are_no_free_text(message):
+    message["agency"]["case_number"] = "2026"
+    message["request_number"], message["agency"]["incident_number"] = "RPD-2026-1", "CAD-2026-7"
+    mapped = take(message).mapped
+    assert mapped.resources["request"]["identifier"][0]["value"] == "RPD-2026-1"
+    assert mapped.resources["encounter"]["identifier"][0]["value"] == "CAD-2026-7"
+    assert mapped.resources["encounter"]["period"]["start"].startswith("2026-")
+
+
+def test_one_offence_may_repeat_another(message):
+    message["probable_cause"]["offences"] += [{"description": f"{CHARGE}, second count", "statute": f"{STATUTE}(2)"}]
+    taken = take(message)
+    assert taken.issues == ()
+    assert taken.mapped.resources["offence-2"]["valueCodeableConcept"]["text"] == f"{CHARGE}, second count"
+
+
+def test_a_text_full_of_gaps_costs_no_more_than_its_length(message):
+    message["agency"]["case_number"] = "1" * 64
+    message["narrative"] = ("1 - " * 40 + "\n") * 49
+    started = time.process_time()
+    take(message)
+    assert time.process_time() - started < 2
 
 
 def test_every_resource_of_the_table_has_a_data_class():
@@ -136,6 +243,13 @@ def test_a_consent_is_a_claim_with_its_source_and_what_the_person_was_told():
     assert [entry["reference"] for entry in consent["organization"]] == [f"Organization/{key}" for key in stated["discloses"]]
     assert consent["policy"][0]["uri"].endswith("rights-and-consequences-told/1.0.0")
     assert "told of the right to revoke: yes" in consent["policyRule"]["text"]
+
+
+@pytest.mark.parametrize("kind", ["status-sharing", "provider-sharing"])
+def test_a_consent_that_names_no_recipient_has_none(kind):
+    consent = {name: value for name, value in EXAMPLES[0]["consents"][1].items() if name != "recipients"}
+    made = take({**EXAMPLES[0], "consents": [{**consent, "kind": kind}]}).mapped.resources["consent-1"]
+    assert "actor" not in made["provision"]
 
 
 def test_a_consent_ends_at_an_event_where_it_has_no_date():

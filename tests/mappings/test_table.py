@@ -121,6 +121,20 @@ def test_a_key_that_is_no_field_is_refused(table):
     assert "/ticket is not in the schema" in defects(table)
 
 
+@pytest.mark.parametrize(
+    ("withheld", "named"),
+    [
+        ({"numbers": ["/agency/docket"]}, "withheld: /agency/docket is not in the schema"),
+        ({"phrases": ["/probable_cause/offences/*/plea"]}, "withheld: /probable_cause/offences/0/plea is not in the schema"),
+        ({"texts": ["line", "verse"]}, "withheld: the schema defines no verse"),
+        ({"words": []}, "withheld: unknown member words"),
+    ],
+)
+def test_what_is_to_be_withheld_and_does_not_exist_is_refused(table, withheld, named):
+    table["withheld"] |= withheld
+    assert named in defects(table)
+
+
 def test_references_to_be_collected_from_no_resource_are_refused(table):
     table["collect"].append({"id": "planted", "resource": "request", "target": "insurance", "of": ["coverage"]})
     assert "collect planted: no resource coverage" in defects(table)
