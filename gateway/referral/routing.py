@@ -45,12 +45,12 @@ def _excluded(protocol: Protocol, answers: Mapping[str, str]) -> str:
 
 
 def inputs_of(protocol: Protocol, routing: Mapping[str, Any]) -> dict[str, str]:
-    """Reduce what the mapping found to the protocol's inputs; a value the protocol does not know is unknown."""
+    """Reduce what the mapping found to the protocol's inputs; what was not answered, or is no value of the protocol, is unknown."""
     found = {
         "door": str(routing.get("door", "")),
         "agreement_to_talk": str(routing.get("agreement_to_talk") or "unknown"),
         "excluded": _excluded(protocol, routing.get("exclusions") or {}),
-        "medical_emergency": str((routing.get("safety") or {}).get("medical-emergency") or "absent"),
+        "medical_emergency": str((routing.get("safety") or {}).get("medical-emergency") or "unknown"),
     }
     return {name: found[name] if found.get(name) in values else values[-1] for name, values in protocol.inputs.items()}
 

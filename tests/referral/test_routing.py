@@ -7,6 +7,7 @@ from importlib import resources
 
 import pytest
 
+import mappings
 from gateway.referral.protocol import ProtocolFault, combinations, protocol_for, read_protocol
 from gateway.referral.routing import decide, inputs_of, next_step
 
@@ -15,7 +16,13 @@ ANSWERED = dict.fromkeys(LEAD.exclusions, "no")
 
 
 def message(**changes):
-    return {"door": "arrest-diversion", "agreement_to_talk": "yes", "exclusions": ANSWERED, "safety": {}, **changes}
+    return {
+        "door": "arrest-diversion",
+        "agreement_to_talk": "yes",
+        "exclusions": ANSWERED,
+        "safety": {"medical-emergency": "absent"},
+        **changes,
+    }
 
 
 def document():
@@ -51,6 +58,18 @@ def test_an_exclusion_a_supervisor_overrode_does_not_stop():
 def test_a_medical_emergency_comes_before_everything(state):
     decision = decide(LEAD, message(safety={"medical-emergency": state}, exclusions={}))
     assert decision.rule == "lead-stop-medical"
+
+
+@pytest.mark.parametrize("safety", [{}, None, {"weapon-seen": "absent"}, {"medical-emergency": ""}, {"medical-emergency": "perhaps"}])
+def test_a_medical_emergency_nobody_spoke_of_is_unknown_and_stops(safety):
+    assert decide(LEAD, message(safety=safety)).rule == "lead-stop-medical"
+
+
+def test_each_published_example_goes_where_it_should():
+    form = mappings.load("rms-diversion")
+    decided = [decide(LEAD, form.apply(example).routing).rule for example in form.schema["examples"]]
+    # the third and its newer revision leave a criterion unanswered on purpose
+    assert decided == ["lead-arrest", "lead-arrest", "lead-stop-unanswered", "lead-community", "lead-stop-unanswered"]
 
 
 @pytest.mark.parametrize("answer", ["no", "unknown", None])
