@@ -8,7 +8,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, current_app, request
 
 from gateway.access import records
-from gateway.errors import Malformed, NotAcceptable, TooCostly, TooLarge, UnsupportedMedia
+from gateway.errors import Malformed, NotAcceptable, TooCostly, TooLarge
 from gateway.fhir.interactions import (
     INTERACTIONS,
     MAX_BYTES,
@@ -25,13 +25,14 @@ from gateway.fhir.search import parse_search
 from gateway.referral.consents import patch_consent
 from gateway.referral.progress import patch_task, update_task
 from gateway.services import Services
+from gateway.web.bodies import bounded_body, require_readable
 from gateway.web.guard import caller, door
 from gateway.web.outcomes import render
 from profiles.issues import Issue
 from profiles.strict_json import JsonFault, parse_json
 
 blueprint = Blueprint("fhir", __name__)
-FORM: Final = "application/x-www-form-urlencoded"
+FORM: Final = frozenset({"application/x-www-form-urlencoded"})
 MAX_FORM_BYTES: Final = 64_000
 
 
@@ -45,21 +46,9 @@ def _require_acceptable() -> None:
         raise NotAcceptable
 
 
-def _bounded_body(limit: int, media_types: frozenset[str]) -> bytes:
-    """The body, refused unread when it is too long or of another media type. Raises UnsupportedMedia, TooLarge."""
-    if request.mimetype not in media_types:
-        raise UnsupportedMedia
-    if request.content_length is not None and request.content_length > limit:
-        raise TooLarge
-    body = request.stream.read(limit + 1)
-    if len(body) > limit:
-        raise TooLarge
-    return body
-
-
 def _json_body(media_types: frozenset[str]) -> Any:
     try:
-        return parse_json(_bounded_body(MAX_BYTES, media_types))
+        return parse_json(bounded_body(MAX_BYTES, media_types))
     except JsonFault as fault:
         issue = (Issue("error", "structure", fault.text, (), fault.pointer),)
         if fault.kind == "structure":
@@ -90,8 +79,7 @@ def _search(resource_type: str) -> Callable[[], Response]:
 
 
 def _bounded_form() -> None:
-    if request.mimetype != FORM:
-        raise UnsupportedMedia
+    require_readable(FORM)
     if request.content_length is None or request.content_length > MAX_FORM_BYTES:
         raise TooLarge
 

@@ -9,10 +9,11 @@ from flask import Blueprint, Response, current_app, request
 
 import mappings
 from gateway.access.disclosed import Static
-from gateway.errors import Invalid, NotFound, TooLarge, UnsupportedMedia
+from gateway.errors import Invalid, NotFound
 from gateway.fhir.interactions import prefers_strict
 from gateway.referral.intake import take_in
 from gateway.services import Services
+from gateway.web.bodies import bounded_body
 from gateway.web.guard import caller, door
 from gateway.web.outcomes import render
 from profiles.issues import Issue
@@ -28,23 +29,11 @@ def services() -> Services:
     return found
 
 
-def bounded_body(limit: int, media_types: frozenset[str]) -> bytes:
-    """The request's body, refused unread when it is too long or of another media type.
-
-    Raises TooLarge, UnsupportedMedia.
-    """
-    if request.mimetype not in media_types:
-        raise UnsupportedMedia
-    if request.content_length is not None and request.content_length > limit:
-        raise TooLarge
-    body = request.stream.read(limit + 1)
-    if len(body) > limit:
-        raise TooLarge
-    return body
-
-
 def _flag(name: str) -> bool:
-    value = request.args.get(name, "false")
+    values = request.args.getlist(name)
+    if len(values) > 1:
+        raise Invalid((Issue("error", "value", f"{name} is named once.", (), f"?{name}"),))
+    value = values[0] if values else "false"
     if value not in ("true", "false"):
         raise Invalid((Issue("error", "value", f"{name} is true or false.", (), f"?{name}"),))
     return value == "true"
