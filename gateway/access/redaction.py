@@ -2,7 +2,8 @@
 
 What the agency wrote itself stays; a mention of a check ("checked with NCIC, clear") is no response. Where the shape is there, the
 whole block goes, wherever in a message it stands, also when it is spread over lines or over the entries of a list: better a
-sentence too many than a record. Reads no store and keeps no text: the caller gets places and keyed hashes.
+sentence too many than a record. What stands in base64 (an attached form, a data: URL) is read, cut and encoded again where it is
+text; `unread_places` names what is no text. Reads no store and keeps no text: the caller gets places and keyed hashes.
 Source: CJIS Security Policy (dissemination to authorized recipients only); NCIC Operating Manual message formats.
 """
 
@@ -10,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import html
 import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from gateway.access.base64_text import base64_in, is_base64, read_base64
 from gateway.access.criminal_shapes import END, FIELD, PERSON_FIELDS, RECORD_FIELDS, SECTION, STRONG
 
 REMOVED: Final = "[removed: criminal-history response]"
@@ -36,6 +39,23 @@ _END_REACH: Final = 20_000  # characters from a mark to the line that ends its r
 _SMALL_WORD: Final = re.compile(r"(?<=[\s.;,])[A-Z]?[a-z]{2,}")
 _BLANK_LINE: Final = re.compile(r"\n[ \t]*+\n")
 
+_DATA_URL: Final = re.compile(r"data:[^,\s]{0,200};base64,", re.IGNORECASE)
+_NESTED: Final = 3  # base64 in base64 is opened this often
+_DOCUMENT: Final = 256  # from this many characters base64 is taken for a document, and no number or digest
+_PDF: Final = "JVBER"  # its strings are compressed or in codes of its own, also where all of it is in ASCII
+_OF_CONTENT: Final = ("hash", "size")  # R4 Attachment: true of the content as it was
+
+_LINE_TAGS: Final = "br|p|div|tr|td|th|li|ul|ol|table|tbody|thead|pre|hr|h[1-6]|head|body|html|title|section|article"
+_HTML: Final = re.compile(
+    rf"(?P<line></?(?:{_LINE_TAGS})(?:[\s/][^<>]{{0,500}})?>)"
+    r"|</?(?:b|i|u|s|a|em|strong|span|font|small|big|code|tt|sub|sup|mark|center)(?:\s[^<>]{0,500})?>|<!--[^<>]{0,500}-->"
+    r"|(?P<entity>&(?:#\d{1,6}|#[xX][0-9a-fA-F]{1,5}|[A-Za-z]{2,8});)",
+    re.IGNORECASE,
+)
+_RTF: Final = re.compile(
+    r"(?P<line>\\(?:par|line|cell|row|tab)(?![a-z]) ?)|\\'(?P<byte>[0-9a-fA-F]{2})|\\[a-z]{1,32}+-?\d{0,10}+ ?|\\\*|[{}]"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
@@ -44,46 +64,109 @@ class _Mark:
     kind: str
 
 
+@dataclass(slots=True)
+class _Found:
+    """What one run finds. encoded: pointers of the texts whose base64 was changed."""
+
+    key: bytes
+    cuts: list[Cut] = field(default_factory=list)
+    encoded: set[str] = field(default_factory=set)
+
+    def add(self, pointer: str, kind: str, text: str) -> None:
+        self.cuts.append(Cut(pointer, kind, _hash(self.key, text)))
+
+
 def cut_criminal_history(tree: Any, key: bytes) -> tuple[Any, list[Cut]]:
     """The message without criminal-history answers, and where they stood; the message itself is left as it is.
 
     tree: a JSON value. key: of the hashes, 16 bytes or more. Deterministic: the same message is cut the same way again.
+    The `hash` and `size` beside an attachment that was changed go: they would be false.
     """
-    cuts: list[Cut] = []
-    return _walk(tree, "", key, cuts), cuts
+    found = _Found(key)
+    return _walk(tree, "", found), found.cuts
 
 
-def _walk(value: Any, pointer: str, key: bytes, cuts: list[Cut]) -> Any:
+def unread_places(tree: Any) -> list[str]:
+    """Pointers of the attachments that are no text (PDF, images): nothing could be looked for in them."""
+    found: list[str] = []
+    pending = [("", "", tree)]
+    while pending:
+        pointer, name, value = pending.pop()
+        if isinstance(value, dict):
+            pending += [(_below(pointer, each), each, child) for each, child in reversed(value.items())]
+        elif isinstance(value, list):
+            pending += [(f"{pointer}/{place}", "", child) for place, child in reversed(list(enumerate(value)))]
+        elif isinstance(value, str) and _is_unread(name, value):
+            found.append(pointer)
+    return found
+
+
+def _is_unread(name: str, value: str) -> bool:
+    url = _DATA_URL.match(value)
+    content = (value[url.end() :] if url else value).strip()
+    if not url and name != "data" and len(content) < _DOCUMENT:
+        return False
+    return is_base64(content) and (content.startswith(_PDF) or read_base64(content) is None)
+
+
+def _below(pointer: str, name: str) -> str:
+    return f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+
+
+def _walk(value: Any, pointer: str, found: _Found) -> Any:
     if isinstance(value, str):
-        return _cut_text(value, pointer, key, cuts)
+        return _cut_text(value, pointer, found)
     if isinstance(value, list):
         if len(value) > 1 and all(isinstance(entry, str) for entry in value):
-            return _cut_lines(value, pointer, key, cuts)
-        return [_walk(entry, f"{pointer}/{place}", key, cuts) for place, entry in enumerate(value)]
+            return _cut_lines(value, pointer, found)
+        return [_walk(entry, f"{pointer}/{place}", found) for place, entry in enumerate(value)]
     if isinstance(value, dict):
-        left = {}
-        for name, child in value.items():
-            marks = _blocks(_plain(name)[0])
-            if marks:  # a record used as a field's name: the field goes with it
-                cuts.append(Cut(pointer, marks[0].kind, _hash(key, name)))
-                continue
-            left[name] = _walk(child, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}", key, cuts)
-        return left
+        return _walk_members(value, pointer, found)
     return value
 
 
-def _cut_text(text: str, pointer: str, key: bytes, cuts: list[Cut]) -> str:
+def _walk_members(members: dict[str, Any], pointer: str, found: _Found) -> dict[str, Any]:
+    left = {}
+    for name, child in members.items():
+        inside = _Found(found.key)
+        if _cut_text(name, pointer, inside) != name:  # a record used as a field's name: the field goes with it
+            found.add(pointer, inside.cuts[0].kind, name)
+        else:
+            left[name] = _walk(child, _below(pointer, name), found)
+    if any(_below(pointer, name) in found.encoded for name in left):
+        return {name: child for name, child in left.items() if name not in _OF_CONTENT}
+    return left
+
+
+def _cut_text(text: str, pointer: str, found: _Found, depth: int = 0) -> str:
     plain, origin = _plain(text)
     left, place = [], 0
     for block in _blocks(plain):
         start, end = origin[block.start], origin[block.end]
         left += [text[place:start], REMOVED]
-        cuts.append(Cut(pointer, block.kind, _hash(key, text[start:end])))
+        found.add(pointer, block.kind, text[start:end])
         place = end
-    return "".join([*left, text[place:]])
+    return _cut_encoded("".join([*left, text[place:]]) if left else text, pointer, found, depth)
 
 
-def _cut_lines(lines: list[str], pointer: str, key: bytes, cuts: list[Cut]) -> list[str]:
+def _cut_encoded(text: str, pointer: str, found: _Found, depth: int) -> str:
+    """The text with the base64 in it cut inside and encoded again."""
+    if depth >= _NESTED or len(text) < 12:
+        return text
+    left, place = [], 0
+    for start, end in base64_in(text):
+        readable = read_base64(text[start:end])
+        if readable is None:
+            continue
+        kept = _cut_text(readable.text, pointer, found, depth + 1)
+        if kept != readable.text:
+            found.encoded.add(pointer)
+            left += [text[place:start], readable.encode(kept)]
+            place = end
+    return "".join([*left, text[place:]]) if left else text
+
+
+def _cut_lines(lines: list[str], pointer: str, found: _Found) -> list[str]:
     """Entries of a list are the lines of one text: a response may be spread over them."""
     plains = [_plain(line) for line in lines]
     joined = "\n".join(plain for plain, _ in plains)
@@ -96,9 +179,9 @@ def _cut_lines(lines: list[str], pointer: str, key: bytes, cuts: list[Cut]) -> l
             if start >= end:
                 continue
             kept += [line[done : origin[start]], REMOVED]
-            cuts.append(Cut(f"{pointer}/{place}", block.kind, _hash(key, line[origin[start] : origin[end]])))
+            found.add(f"{pointer}/{place}", block.kind, line[origin[start] : origin[end]])
             done = origin[end]
-        left.append("".join([*kept, line[done:]]))
+        left.append(_cut_encoded("".join([*kept, line[done:]]), f"{pointer}/{place}", found, 0))
         offset += len(plain) + 1
     return left
 
@@ -108,7 +191,41 @@ def _hash(key: bytes, text: str) -> str:
 
 
 def _plain(text: str) -> tuple[str, list[int]]:
-    """The text as a reader sees it (no invisible characters, one kind of slash and space), and where each character stood."""
+    """The text as a reader sees it (no invisible characters, no markup, one kind of slash and space), and where each character stood."""
+    if text.startswith("{\\rtf"):
+        return _unmarked(text, _RTF)
+    if ("<" in text or "&" in text) and _HTML.search(text):
+        return _unmarked(text, _HTML)
+    return _folded(text)
+
+
+def _unmarked(text: str, markup: re.Pattern[str]) -> tuple[str, list[int]]:
+    """The text without its markup: a mark that begins a line is a line end, a character written as a mark is the character."""
+    parts: list[str] = []
+    origin: list[int] = []
+    place = 0
+    for mark in [*markup.finditer(text), None]:
+        between, places = _folded(text[place : mark.start() if mark else len(text)])
+        parts.append(between)
+        origin += [place + each for each in places[:-1]]
+        if mark:
+            shown = _shown(mark)
+            parts.append(shown)
+            origin += [mark.start()] * len(shown)
+            place = mark.end()
+    return "".join(parts), [*origin, len(text)]
+
+
+def _shown(mark: re.Match[str]) -> str:
+    groups = mark.groupdict()
+    if groups["line"]:
+        return "\n"
+    if groups.get("byte"):
+        return chr(int(groups["byte"], 16))
+    return html.unescape(groups["entity"])[:1] if groups.get("entity") else ""
+
+
+def _folded(text: str) -> tuple[str, list[int]]:
     if text.isascii() and "\r" not in text:
         return text, list(range(len(text) + 1))
     plain, origin = [], []

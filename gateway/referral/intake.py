@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import mappings
 from gateway.access import records
 from gateway.access.disclosed import Disclosed
-from gateway.access.redaction import cut_criminal_history
+from gateway.access.redaction import cut_criminal_history, unread_places
 from gateway.errors import DuplicateKey, Invalid, Malformed, TooCostly, TooLarge
 from gateway.oauth.context import Caller
 from gateway.referral import ledger as ledgers
 from gateway.referral.offers import CLOSE, GATEWAY, ask_next
+from gateway.referral.person import follow_person, lock_with_others
 from gateway.referral.protocol import Protocol, protocol_for
 from gateway.referral.resend import take_newer
 from gateway.referral.routing import next_step
@@ -35,6 +37,8 @@ from profiles.issues import Issue
 from profiles.strict_json import JsonFault, canonical_json, parse_json
 
 MAX_ISSUES: Final = 200
+UNREAD: Final = "The content is no text and was not looked into: see to it yourself that it holds no answer of a criminal-history system."
+_OF_TYPE: Final = re.compile(r"\.ofType\((\w)(\w*)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ def read_message(validator: Validator, cut_key: bytes, format_name: str, body: b
     source, cuts = cut_criminal_history(source, cut_key)
     found = [_issue(issue) for issue in form.check(source, strict)]
     _require_good(found)
+    key, revision = form.key(source)
+    source = {**source, "revision": revision}  # 1.0 and 1 are one integer (JSON Schema §6.1.1), and so one content
     mapped = form.apply(source)
     found += [_issue(issue) for issue in mapped.issues]
     found += _validated(validator, mapped)
@@ -93,7 +99,7 @@ def read_message(validator: Validator, cut_key: bytes, format_name: str, body: b
         )
         for cut in cuts
     ]
-    key, revision = form.key(source)
+    found += [Issue("information", "informational", UNREAD, (), pointer) for pointer in unread_places(source)]
     digest = hashlib.sha256(canonical_json(source)).hexdigest()
     return Taken(
         format_name, key, revision, source, digest, mapped, tuple(found[:MAX_ISSUES]), tuple((cut.pointer, cut.keyed_hash) for cut in cuts)
@@ -116,12 +122,20 @@ def _validated(validator: Validator, mapped: Mapped) -> list[Issue]:
     found = []
     for name, resource in mapped.resources.items():
         for issue in validator.validate(resource):
-            place = issue.expression[0] if issue.expression else ""
             if issue.severity == "error":
-                found.append(
-                    Issue(issue.severity, issue.code, issue.text, issue.expression, source_of.get(f"{name}:{place}", source_of.get(place)))
-                )
+                place = issue.expression[0] if issue.expression else ""
+                found.append(Issue(issue.severity, issue.code, issue.text, issue.expression, _source_of(source_of, f"{name}:{place}")))
     return found
+
+
+def _source_of(source_of: Mapping[str, str | None], place: str) -> str | None:
+    """The source field of an element, or of the nearest one around it that came from a field."""
+    place = _OF_TYPE.sub(lambda choice: choice[1].upper() + choice[2], place)  # FHIRPath's value.ofType(string) is valueString in JSON
+    while "." in place:
+        if source_of.get(place) is not None:
+            return source_of[place]
+        place = place.rpartition(".")[0]
+    return None
 
 
 def take_in(services: Services, caller: Caller, format_name: str, body: bytes, *, strict: bool, dry_run: bool) -> Disclosed:
@@ -224,6 +238,7 @@ def _enter(unit: Unit, caller: Caller, taken: Taken, protocol: Protocol) -> Refe
             "protocol": protocol.reference,
             "phase": "open",
             "round": 1,
+            "rerouted": False,
             "routing": routing,
             "issues": _stored_issues(taken),
             "next_step": json.dumps(next_step(protocol, taken.mapped.routing, unit.now), default=str),
@@ -237,6 +252,7 @@ def _enter(unit: Unit, caller: Caller, taken: Taken, protocol: Protocol) -> Refe
     _keep_message(unit, caller, taken, referral_id)
     ledgers.open_ledger(unit, referral_id, protocol, sender=caller.organization, actor=caller.client_id)
     write_sender_record(unit, referral, taken.mapped, protocol)
+    follow_person(unit, referral, lock_with_others(unit, referral), actor=caller.client_id)
     ask_next(unit, referral_id)
     outbox.enqueue(unit, CLOSE, GATEWAY, referral_id, due_at=referral.closes_at)
     return referral

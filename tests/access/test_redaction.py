@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import random
 import time
 
 import pytest
 
-from gateway.access.redaction import REMOVED, cut_criminal_history
+from gateway.access.redaction import REMOVED, cut_criminal_history, unread_places
 
 KEY = b"k" * 32
 
@@ -139,6 +142,164 @@ def test_the_hash_is_keyed_and_the_message_is_left_as_it_is() -> None:
 def test_what_was_cut_is_not_cut_again() -> None:
     once, _ = cut_criminal_history({"n": WANTED}, KEY)
     assert cut_criminal_history(once, KEY) == (once, [])
+
+
+FORM = f"I, Jamie, allow it.\n\n{WANTED}"
+FORM_LEFT = f"I, Jamie, allow it.\n\n{WANTED.partition('1L01')[0]}{REMOVED}\nSubject calm and talking to us."
+
+
+def encoded(text: str, encoding: str = "utf-8") -> str:
+    return base64.b64encode(text.encode(encoding)).decode()
+
+
+def in_lines(text: str, width: int = 64, end: str = "\r\n") -> str:
+    return end.join(text[place : place + width] for place in range(0, len(text), width))
+
+
+@pytest.mark.parametrize(
+    ("value", "encoding"),
+    [
+        (encoded(FORM), "utf-8"),
+        (encoded(FORM, "utf-16"), "utf-16"),
+        (encoded(FORM, "utf-16-be"), "utf-16-be"),
+        (encoded(FORM, "utf-16-le"), "utf-16-le"),
+        (encoded("\ufeff" + FORM), "utf-8-sig"),
+        (in_lines(encoded(FORM)), "utf-8"),
+        (in_lines(encoded(FORM), 76, "\n"), "utf-8"),
+        (in_lines(encoded(FORM), 76, " "), "utf-8"),
+        (encoded(FORM).rstrip("="), "utf-8"),
+    ],
+)
+def test_an_answer_in_base64_is_cut_inside_and_encoded_again(value: str, encoding: str) -> None:
+    left, cuts = cut_criminal_history({"source": {"data": value}}, KEY)
+    assert base64.b64decode(left["source"]["data"], validate=True).decode(encoding) == FORM_LEFT
+    assert [cut.pointer for cut in cuts] == ["/source/data"]
+
+
+def test_base64_in_letters_of_latin_1_and_in_the_url_alphabet_is_cut_too() -> None:
+    text = f"señora ¿sí? ÿÿÿ>>>??? {FORM}"
+    value = base64.urlsafe_b64encode(text.encode("latin-1")).decode()
+    assert "-" in value
+    left, cuts = cut_criminal_history([value], KEY)
+    assert base64.urlsafe_b64decode(left[0]).decode("latin-1").startswith("señora ¿sí?")
+    assert "W146203706" not in base64.urlsafe_b64decode(left[0]).decode("latin-1")
+    assert len(cuts) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"data:text/plain;base64,{encoded(FORM)}",
+        f"data:text/plain;charset=utf-8;base64,{encoded(FORM)}",
+        f"The form: {encoded(FORM)} (attached)",
+        f'<img alt="x" src="data:text/html;base64,{encoded(FORM)}">',
+        encoded(encoded(FORM)),
+        encoded("NIC/W146203706"),
+        encoded("FBI/1234"),
+    ],
+)
+def test_base64_is_found_in_data_urls_inside_prose_and_in_base64(text: str) -> None:
+    left, cuts = cut_criminal_history({"anything": {"at": ["x", {"all": text}]}}, KEY)
+    assert [cut.pointer for cut in cuts] == ["/anything/at/1/all"]
+    assert cut_criminal_history(left, KEY) == (left, [])
+
+
+def test_the_text_around_base64_stays() -> None:
+    left, _ = cut_criminal_history(f"The form: {encoded('NIC/W146203706')} (attached)", KEY)
+    assert left == f"The form: {encoded(REMOVED)} (attached)"
+
+
+def test_base64_in_a_list_of_lines_and_in_a_name_is_cut() -> None:
+    left, cuts = cut_criminal_history({"lines": ["x", encoded("NIC/W146203706")], encoded("NIC/W146203706"): 1}, KEY)
+    assert left == {"lines": ["x", encoded(REMOVED)]}
+    assert {cut.pointer for cut in cuts} == {"/lines/1", ""}
+
+
+def test_hash_and_size_of_an_attachment_go_only_where_it_was_changed() -> None:
+    digest = base64.b64encode(hashlib.sha1(b"x", usedforsecurity=False).digest()).decode()
+    of_content = {"hash": digest, "size": 5, "title": "NIC/W146203706"}
+    changed, whole = {"data": encoded(FORM), **of_content}, {"data": encoded("I, Jamie, allow it."), **of_content}
+    (one, other), _ = cut_criminal_history([changed, whole], KEY)
+    assert set(one) == {"data", "title"}
+    assert other == {**whole, "title": REMOVED}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ce0evpB4EA85g95np1MKX3rZK1g=",
+        "SSwgSmFtaWUgTWFyc2gsIGFsbG93IHRoZSBwcm9ncmFtbWUgdG8gdGVsbCB0aGUgYWdlbmN5IGhvdyBteSByZWZlcnJhbCB3ZW50Lg==",
+        "Patrol car at bay 3",
+        "https://rms.riverton-police.example/forms/30077.pdf",
+        "a" * 1000,
+        "----------------------------------------",
+        "R&B; <b>calm</b> &amp; quiet, age < 30",
+        "{\\rtf1\\ansi Calm and talking to us.\\par}",
+    ],
+)
+def test_what_only_looks_encoded_or_marked_up_stays_as_it_is(text: str) -> None:
+    message = {"data": text, "hash": "x"}
+    assert cut_criminal_history(message, KEY) == (message, [])
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<p>Calm.</p><p>NIC/<b>W14</b>6203706</p>",
+        "<div>Calm.<br/>NIC&#47;W146203706</div>",
+        "Calm.<br>NIC&#x2F;&nbsp;W146203706",
+        "{\\rtf1\\ansi{\\b Calm.}\\par NIC/{\\b W14}6203706\\par}",
+        "{\\rtf1\\ansi Calm.\\par NIC\\'2fW146203706}",
+    ],
+)
+def test_markup_hides_no_answer(markup: str) -> None:
+    for text in (markup, base64.b64encode(markup.encode()).decode()):
+        left, cuts = cut_criminal_history(text, KEY)
+        shown = left if text == markup else base64.b64decode(left).decode()
+        assert len(cuts) == 1
+        assert REMOVED in shown
+        assert "6203706" not in shown
+        assert "Calm." in shown
+
+
+PICTURE = base64.b64encode(random.Random(7).randbytes(3000)).decode()
+PDF = base64.b64encode(b"%PDF-1.4\nBT (scanned) Tj ET\n%%EOF").decode()
+
+
+def test_what_is_no_text_is_named_and_left_as_it_is() -> None:
+    message = {
+        "consents": [{"source": {"data": PDF}}, {"source": {"data": encoded(FORM)}}],
+        "other": [PICTURE, f"data:image/png;base64,{PICTURE[:60]}", in_lines(PICTURE)],
+        "data": "not base64 at all",
+        "hash": "ce0evpB4EA85g95np1MKX3rZK1g=",
+        "narrative": "word " * 200,
+    }
+    assert unread_places(message) == ["/consents/0/source/data", "/other/0", "/other/1", "/other/2"]
+    assert cut_criminal_history(message["other"], KEY) == (message["other"], [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PICTURE * 60,
+        encoded("calm " * 40_000),
+        encoded(encoded(encoded(encoded("calm " * 15_000)))),
+        "A" * 250_000,
+        "A\n" * 125_000,
+        "AAAAAAAAAAAA\n\n\n\n\n\n\n\n" * 12_000,
+        f"{'A' * 13}!" * 18_000,
+        "<p " * 80_000,
+        "<!--" * 60_000,
+        "&amp;" * 50_000,
+        "{\\rtf" + "\\par{" * 40_000,
+    ],
+    ids=lambda text: text[:8],
+)
+def test_hostile_encodings_cost_no_more_than_their_length(text: str) -> None:
+    started = time.process_time()
+    cut_criminal_history({"n": text}, KEY)
+    unread_places({"data": text})
+    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 
 import pytest
 
+from gateway.errors import Invalid
+from gateway.referral.intake import read_message
 from gateway.store import messages, referrals
-from tests.builders import an_rms_message
+from profiles.issues import Issue
+from tests.builders import an_authorization, an_rms_message
 
 CRIMINAL_HISTORY = "NCIC RESPONSE\nNAM/MARSH, JAMIE DOB/19940517 SEX/F RAC/W\nFBI/123456AB7 SID/WA12345678\n***MESSAGE KEY QH SEARCHES***"
 
@@ -41,6 +46,56 @@ def test_of_what_was_cut_its_place_and_a_keyed_hash_are_kept(gateway):
         [kept] = messages.messages_of(unit, referral.id)
     assert [pointer for pointer, _ in kept.cuts] == ["/narrative"]
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for _, digest in kept.cuts)
+
+
+def with_form(content, content_type="text/plain"):
+    """A message whose authorization has a form of this content, with its true hash."""
+    [consent] = an_authorization("signed by the person, confirmed by the clinic")
+    digest = base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode()
+    consent["source"] = {"title": "Form", "content_type": content_type, "hash": digest, "data": base64.b64encode(content).decode()}
+    return an_rms_message(consents=[consent])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_a_criminal_history_answer_inside_an_attached_form_is_cut_and_reaches_nobody(gateway, encoding):
+    message = with_form(f"I allow it, señor.\n\n{CRIMINAL_HISTORY}\n".encode(encoding))
+    answer = gateway.as_rms.send(message)
+    assert answer.status_code == 201, answer.json
+    [issue] = answer.json["issues"]
+    assert (issue["code"], issue["diagnostics"]) == ("suppressed", "source field: /consents/0/source/data")
+    gateway.work()
+    for table, content in stored(gateway).items():
+        assert message["consents"][0]["source"]["data"] not in content, table
+    [consent] = gateway.as_alder_ehr.search("Consent")
+    form = base64.b64decode(consent["sourceAttachment"]["data"]).decode(encoding)
+    assert form.startswith("I allow it, señor.")
+    assert "123456AB7" not in form
+    assert "hash" not in consent["sourceAttachment"]
+
+
+def test_a_form_without_such_text_is_kept_as_it_came(gateway):
+    message = with_form(b"I allow it. Case worker: Ana.")
+    assert gateway.as_rms.send(message).json["issues"] == []
+    gateway.work()
+    [consent] = gateway.as_alder_ehr.search("Consent")
+    assert consent["sourceAttachment"]["data"] == message["consents"][0]["source"]["data"]
+    assert consent["sourceAttachment"]["hash"] == message["consents"][0]["source"]["hash"]
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "application/pdf"), (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(300), "image/png")],
+)
+def test_a_form_that_is_no_text_is_taken_and_named_as_not_looked_into(gateway, content, content_type):
+    answer = gateway.as_rms.send(with_form(content, content_type))
+    assert answer.status_code == 201
+    [issue] = answer.json["issues"]
+    assert (issue["severity"], issue["code"], issue["diagnostics"]) == (
+        "information",
+        "informational",
+        "source field: /consents/0/source/data",
+    )
+    assert "not looked into" in issue["details"]["text"]
 
 
 def test_a_message_without_such_text_has_nothing_cut(gateway):
@@ -94,7 +149,77 @@ def test_each_fault_has_an_issue_of_its_own_with_field_and_element(gateway):
     assert "trapdoor" not in answer.get_data(as_text=True)
 
 
-@pytest.mark.parametrize("query", ["?dry-run=maybe", "?dry-run=true&x=1", "?dryrun=true"])
+def test_a_revision_written_1_0_is_revision_1_of_the_same_content(gateway):
+    message = an_rms_message()
+    first = gateway.as_rms.send(json.dumps({**message, "revision": 1.0}))
+    again = gateway.as_rms.send(message)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json["receipt"] == again.json["receipt"]
+
+
+def test_an_authorization_that_names_no_recipient_opens_nothing(gateway):
+    [consent] = an_authorization("signed by the person, confirmed by the clinic")
+    del consent["recipients"]
+    receipt = gateway.as_rms.send(an_rms_message(consents=[consent])).json["receipt"]
+    gateway.work()
+    ehr = gateway.as_alder_ehr
+    [held] = ehr.search("Consent")
+    ehr.confirm(held)
+    assert ehr.put(ehr.the_task(), status="accepted").status_code == 200
+    assert gateway.as_rms.status_of(receipt) == "received"
+
+
+def test_who_does_not_answer_the_medical_question_is_told_at_once_that_the_referral_stops(gateway):
+    answer = gateway.as_rms.send(an_rms_message(safety_facts=[{"code": "aggressive-dog", "state": "present"}]))
+    assert answer.status_code == 201
+    [issue] = answer.json["issues"]
+    assert (issue["severity"], issue["diagnostics"]) == ("warning", "source field: /safety_facts")
+    assert issue["expression"]
+    assert "medical emergency" in answer.json["next"]["reason"]
+    gateway.work()
+    assert gateway.as_rms.status_of(answer.json["receipt"]) == "returned"
+
+
+def test_case_details_repeated_in_free_text_do_not_reach_the_provider_and_stay_with_the_sender(gateway):
+    message = an_rms_message(
+        narrative="Case 2026 118204: stopped for possession of a controlled substance (rcw 69.50.4013). Wants help.",
+        warm_handoff={"requested": True, "wait_location": "Desk 2, ask for 2026-118204"},
+    )
+    answer = gateway.as_rms.send(message)
+    assert {issue["diagnostics"] for issue in answer.json["issues"]} == {
+        "source field: /narrative",
+        "source field: /warm_handoff/wait_location",
+    }
+    assert answer.json["next"]["wait_at"] == "Desk 2, ask for 2026-118204"
+    gateway.work()
+    read = "".join(json.dumps(gateway.as_alder_ehr.search(kind)) for kind in ("ServiceRequest", "Encounter", "Patient", "Task"))
+    assert "Case [removed]: stopped for [removed] ([removed]). Wants help." in read
+    assert "at Desk 2, ask for [removed]" in read
+    assert "118204" not in read
+    assert "2026 118204" in stored(gateway)["intake_message"]
+
+
+@pytest.mark.parametrize(
+    ("element", "source"),
+    [
+        ("Observation.value.ofType(string)", "/agency/case_number"),
+        ("Observation.effective.ofType(dateTime)", "/contact/started_at"),
+        ("Observation.identifier[0].value", "/agency/case_number"),
+        ("Observation.code.coding[0].code", None),
+    ],
+)
+def test_a_fault_of_r4_names_the_source_field_also_at_an_element_of_several_types(element, source):
+    class Faulty:
+        def validate(self, resource):
+            is_case = resource["resourceType"] == "Observation" and "identifier" in resource
+            return [Issue("error", "value", "Not so.", (element,))] if is_case else []
+
+    with pytest.raises(Invalid) as caught:
+        read_message(Faulty(), b"k" * 32, "rms-diversion", json.dumps(an_rms_message()).encode(), strict=False)
+    assert [issue.source for issue in caught.value.issues] == [source]
+
+
+@pytest.mark.parametrize("query", ["?dry-run=maybe", "?dry-run=true&x=1", "?dryrun=true", "?dry-run=false&dry-run=true"])
 def test_a_query_that_is_not_understood_is_refused(gateway, query):
     assert gateway.as_rms.send(an_rms_message(), query=query).status_code == 422
 
