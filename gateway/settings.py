@@ -141,11 +141,11 @@ class Settings:
     )
     request_bytes: int = _setting(_whole(1_000, 2**30), 4 * 1024 * 1024, "Longest body a request may have.")
     client_requests_per_second: int = _setting(
-        _whole(0, 1_000_000), 200, "Requests of one client a server process answers, after twice as many at once; 0 for no limit."
+        _whole(0, 1_000_000), 2000, "Requests of one client a server process answers, after twice as many at once; 0 for no limit."
     )
     unknown_requests_per_second: int = _setting(
         _whole(0, 1_000_000),
-        20,
+        200,
         "Token requests and bad tokens of one remote address a server process answers, after five times as many at once; 0 for no limit "
         "(behind a proxy all have its address: limit there).",
     )

@@ -236,7 +236,7 @@ def wrong_parties_words(text):
 
 def missing_statuses(text):
     shown = {int(number) for row in table_rows(text, "# Errors") for number in re.findall(r"\b[45]\d\d\b", row[0])}
-    return sorted(set(STATUSES.values()) - shown - {429})
+    return sorted(set(STATUSES.values()) - shown)
 
 
 def test_the_page_for_receivers_has_every_move_of_a_task_and_no_other():
