@@ -109,7 +109,7 @@ def test_zero_is_no_limit(gateway, limited):
 
 
 def test_the_defaults_leave_room_for_a_burst_of_any_kit_or_clinic():
-    assert (Settings().client_requests_per_second, Settings().unknown_requests_per_second) == (200, 20)
+    assert (Settings().client_requests_per_second, Settings().unknown_requests_per_second) == (2000, 200)
 
 
 class Clock:
