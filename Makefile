@@ -24,7 +24,7 @@ demo: install ## tell the story in the terminal, then stay (ARGS="--once --save 
 	$(BIN)/python -m gateway demo $(ARGS)
 
 test: install ## the tests; needs Python and SQLite only (ARGS="-k word")
-	$(BIN)/python -m pytest -m "not peers" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not peers" $(ARGS)
 
 test-peers: install-dev ## tests with PostgreSQL, HL7's validator and other people's clients
 	$(BIN)/python -m pytest -m peers -ra --durations=5 tests/peers $(ARGS)
