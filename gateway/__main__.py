@@ -12,6 +12,7 @@ import structlog
 import typer
 
 COMMANDS: Final = {
+    "audit": "audit",
     "client": "clients",
     "db": "db",
     "deliveries": "deliveries",

@@ -54,6 +54,7 @@ def _work_off(working: Worker) -> int:
     total = 0
     while done := working.run_once():
         total += done
+    working.finish_sequencing()
     return total
 
 

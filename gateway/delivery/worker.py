@@ -2,7 +2,8 @@
 
 A job runs in one transaction with the end of its row. A sending is three steps with no transaction open between them: the
 channel is opened; then what leaves is decided anew, audited and marked as `sending` in one transaction; after the call its
-outcome is kept in another. Any number of workers, threads and hosts may run beside each other.
+outcome is kept in another. Any number of workers, threads and hosts may run beside each other. Beside its lanes it runs the
+audit sequencer, which one worker at a time has.
 
 It never retries within a try, never sends what was decided when it was queued, and logs ids, codes and times only.
 """
@@ -24,6 +25,8 @@ from typing import Any, Final
 import structlog
 
 from gateway.access.disclosed import Disclosed
+from gateway.audit import sequencer
+from gateway.audit.sequencer import Sequencer
 from gateway.delivery.channels.channel import Channel, NotOpened, Opened
 from gateway.delivery.outbound import TOTAL_SECONDS
 from gateway.delivery.retry import Reply, RetryRules, circuit_wait, judge, wait_before_retry
@@ -48,6 +51,8 @@ SENDERS: Final = 8
 JOBBERS: Final = 2
 PER_DESTINATION: Final = 2
 JOBS_AT_ONCE: Final = 32
+LAST_LINKS_SECONDS: Final = 10.0
+"""How long a worker that stops goes on linking audit rows; what is left is the next one's."""
 
 
 class LeaseLost(Exception):
@@ -95,6 +100,7 @@ class Worker:
             Lane(frozenset(jobs), JOBBERS, JOBS_AT_ONCE),
             Lane(frozenset(preparations), senders, per_destination),
         )
+        self.sequencer = Sequencer(services.database, self.name)
         self._route = route
         self._stop = threading.Event()
 
@@ -114,11 +120,13 @@ class Worker:
         """Work until `stop` or SIGTERM; what is under way then is brought to its end."""
         log.info("worker started", worker=self.name)
         with self._told_by_signals():
-            lanes = [threading.Thread(target=self._run_lane, args=(lane,), name="lane") for lane in self.lanes]
-            for thread in lanes:
+            threads = [threading.Thread(target=self._run_lane, args=(lane,), name="lane") for lane in self.lanes]
+            threads.append(threading.Thread(target=self._run_sequencer, name="sequencer"))
+            for thread in threads:
                 thread.start()
-            for thread in lanes:
+            for thread in threads:
                 thread.join()
+            self.finish_sequencing()  # the lanes' last rows, too
         log.info("worker stopped", worker=self.name)
 
     def stop(self) -> None:
@@ -151,6 +159,26 @@ class Worker:
                     wait(under_way, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
                 elif not rows:
                     self._stop.wait(POLL_SECONDS)
+
+    def _run_sequencer(self) -> None:
+        while not self._stop.is_set():
+            if not self._sequence_safely(self.sequencer.run_once):
+                self._stop.wait(sequencer.POLL_SECONDS)
+
+    def finish_sequencing(self) -> None:
+        """Link what audit rows wait, where this worker may and while there is time, and let another go on."""
+        ends_at = time.monotonic() + LAST_LINKS_SECONDS
+        while self._sequence_safely(self.sequencer.run_once) and time.monotonic() < ends_at:
+            pass
+        self._sequence_safely(self.sequencer.release)
+
+    def _sequence_safely(self, step: Callable[[], bool | None]) -> bool:
+        try:
+            return bool(step())
+        except Exception as error:  # noqa: BLE001 (rows wait, loudly, and the lanes go on)
+            log.error("audit sequencing failed", worker=self.name, error=type(error).__name__)
+            self._stop.wait(1.0)
+            return False
 
     def _claim_safely(self, lane: Lane, places: int) -> list[Claimed]:
         try:

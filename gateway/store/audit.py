@@ -1,12 +1,17 @@
-"""Audit rows: one for each disclosure or refusal, in the transaction of what it tells of. Never changed, never deleted here."""
+"""Audit rows: one for each disclosure or refusal, in the transaction of what it tells of. Never changed, never deleted here.
+
+Each goes in together with an entry of the queue from which the sequencer numbers and chains it (store/audit_chain.py): a chained
+head under lock would let one disclosure wait for the other.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Column, Index, Text, insert, select
+from sqlalchemy import Column, Index, Text, bindparam, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field
 
@@ -32,8 +37,18 @@ class AuditEventRow(Row, table=True):
     body: str = Field(sa_column=Column(Text, nullable=False))
 
 
-_AUDIT = AuditEventRow.__table__  # type: ignore[attr-defined]
-_INSERT: Final = insert(_AUDIT)
+class AuditUnlinkedRow(Row, table=True):
+    """An audit row that waits for its place in the chain."""
+
+    __tablename__ = "audit_unlinked"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    recorded: datetime = Field(sa_type=Instant, primary_key=True)
+    id: str = Field(primary_key=True)
+
+
+AUDIT: Final[Any] = AuditEventRow.__table__  # type: ignore[attr-defined]
+UNLINKED: Final[Any] = AuditUnlinkedRow.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +69,28 @@ class AuditRow:
 def insert_audit(unit: Unit, row: AuditRow) -> None:
     """Append a row. Raises Unavailable when it cannot be written: no audit row, no answer."""
     try:
-        unit.connection.execute(_INSERT, {name: getattr(row, name) for name in AuditRow.__slots__})
+        for statement in _inserting(unit.connection.dialect.name):
+            unit.connection.execute(statement, {name: getattr(row, name) for name in AuditRow.__slots__})
     except SQLAlchemyError as fault:
         raise Unavailable from fault
+
+
+@cache
+def _inserting(dialect: str) -> tuple[Any, ...]:
+    """Row and queue entry; one statement on PostgreSQL, where each would cost a way to the server."""
+    adding = insert(AUDIT).values({name: bindparam(name) for name in AuditRow.__slots__})
+    if dialect != "postgresql":
+        return adding, insert(UNLINKED).values(recorded=bindparam("recorded"), id=bindparam("id"))
+    added = adding.returning(AUDIT.c.recorded, AUDIT.c.id).cte("added")
+    return (insert(UNLINKED).from_select(["recorded", "id"], select(added.c.recorded, added.c.id)),)
 
 
 def find_audit(
     unit: Unit, *, organization: str | None = None, client: str | None = None, referral: str | None = None, limit: int = 1000
 ) -> list[AuditRow]:
     """Rows in order of time, cut down to an organisation, client or referral where given; the first `limit` of them."""
-    query = select(*(_AUDIT.c[name] for name in AuditRow.__slots__))
-    for column, wanted in ((_AUDIT.c.organization, organization), (_AUDIT.c.client, client), (_AUDIT.c.referral, referral)):
+    query = select(*(AUDIT.c[name] for name in AuditRow.__slots__))
+    for column, wanted in ((AUDIT.c.organization, organization), (AUDIT.c.client, client), (AUDIT.c.referral, referral)):
         if wanted is not None:
             query = query.where(column == wanted)
-    return [AuditRow(*row) for row in unit.connection.execute(query.order_by(_AUDIT.c.recorded, _AUDIT.c.id).limit(limit))]
+    return [AuditRow(*row) for row in unit.connection.execute(query.order_by(AUDIT.c.recorded, AUDIT.c.id).limit(limit))]

@@ -12,7 +12,7 @@ from tests.peers.machine import REPOSITORY, outside_environment
 
 pytestmark = pytest.mark.peers
 
-SUITES = ("store", "access", "fhir", "referral", "delivery", "oauth", "web")
+SUITES = ("store", "access", "fhir", "referral", "delivery", "oauth", "web", "audit")
 OPTIONS = ("-q", "-n", "2", "-p", "tests.peers.without_sqlite", "-p", "no:cacheprovider")
 SECONDS = 900
 

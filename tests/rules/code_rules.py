@@ -132,12 +132,13 @@ def catches_everything(root: Path) -> list[str]:
 
 
 def modules_too_long(root: Path) -> list[str]:
-    """Modules over 400 lines."""
+    """Modules over 400 lines; a migration is a list of statements, and may be as long as that is."""
     return [
         f"{file.relative_to(root).as_posix()}: {lines} lines"
         for package in PACKAGES
         for file in sorted((root / package).rglob("*.py"))
         if (lines := len(file.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE
+        and not file.is_relative_to(root / "gateway/store/migrations/versions")
     ]
 
 

@@ -40,6 +40,15 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_assertion_replay_expires_at"), ["expires_at"], unique=False)
 
     op.create_table(
+        "audit_checkpoint",
+        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("root", sa.String(), nullable=False),
+        sa.Column("chain", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("size"),
+    )
+    op.create_table(
         "audit_event",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("recorded", sa.BigInteger(), nullable=False),
@@ -57,6 +66,32 @@ def upgrade() -> None:
         batch_op.create_index("audit_event_time", ["recorded", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_audit_event_referral"), ["referral"], unique=False)
 
+    op.create_table(
+        "audit_lease",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("holder", sa.String(), nullable=False),
+        sa.Column("token", sa.String(), nullable=False),
+        sa.Column("beat", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "audit_link",
+        sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("audit_id", sa.String(), nullable=False),
+        sa.Column("leaf", sa.String(), nullable=False),
+        sa.Column("subtree", sa.String(), nullable=False),
+        sa.Column("chain", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("sequence"),
+        sa.UniqueConstraint("audit_id", name="uq_audit_link_audit_id"),
+    )
+    op.create_table(
+        "audit_unlinked",
+        sa.Column("recorded", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("recorded", "id"),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "client",
         sa.Column("id", sa.String(), nullable=False),
