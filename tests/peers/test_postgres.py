@@ -14,7 +14,7 @@ pytestmark = pytest.mark.peers
 
 SUITES = ("store", "access", "fhir", "referral", "delivery", "oauth", "web", "audit")
 OPTIONS = ("-q", "-n", "2", "-p", "tests.peers.without_sqlite", "-p", "no:cacheprovider")
-SECONDS = 900
+SECONDS = 1800
 
 
 def test_every_suite_with_a_database_passes_on_postgresql(postgres_url, tmp_path):
