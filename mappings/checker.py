@@ -17,8 +17,12 @@ from mappings.readers.json_pointer import is_path, is_relative, steps_of
 from mappings.rules import EVERY, Condition, Group, ResourceRules, Rule, Table, walk
 
 
-def defects_of(table: Table, maps: Mapping[str, CodeMap], schema: Mapping[str, Any]) -> list[str]:
-    """Every defect of a table as a sentence; empty when it may be used."""
+def defects_of(table: Table, maps: Mapping[str, CodeMap], message: Mapping[str, Any], view: Mapping[str, Any] | None = None) -> list[str]:
+    """Every defect of a table as a sentence; empty when it may be used.
+
+    message: schema of the message. view: of the tree the table reads, where that is another one.
+    """
+    schema = message if view is None else view
     found = [defect for resource in table.resources for defect in _of_resource(resource, maps, schema)]
     found += _repeated("rule id", [rule.id for resource in table.resources for rule, _, _ in walk(resource.group)])
     found += _repeated("resource", [resource.name for resource in table.resources])
@@ -27,11 +31,11 @@ def defects_of(table: Table, maps: Mapping[str, CodeMap], schema: Mapping[str, A
     for order in table.orders:
         around = (order.each,) if order.each else ()
         found += [f"order {order.id}: {d}" for path in (order.earlier, order.later) for d in _of_path(path, around, schema)]
-    for path in table.key:
-        found += _of_path(path, (), schema)
+    for path in (table.key.number, table.key.revision):
+        found += _of_path(path, (), schema) if path is not None else ()
     for path in (*table.withheld.numbers, *table.withheld.phrases):
-        found += [f"withheld: {defect}" for defect in _of_path(path.replace(f"/{EVERY}", "/0"), (), schema)]
-    found += [f"withheld: the schema defines no {name}" for name in table.withheld.texts if name not in schema.get("$defs", {})]
+        found += [f"withheld: {defect}" for defect in _of_path(path.replace(f"/{EVERY}", "/0"), (), message)]
+    found += [f"withheld: the schema defines no {name}" for name in table.withheld.texts if name not in message.get("$defs", {})]
     return found
 
 

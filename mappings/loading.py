@@ -1,4 +1,7 @@
-"""Find the shipped formats and load each once: a folder with schema.json, table.json and examples/ is a format."""
+"""Find the shipped formats and load each once: a folder with schema.json, table.json and examples/ is a format.
+
+One whose table names a reader has a view.json as well: the schema of the tree the reader makes of a message.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
-import mappings.functions.rms_diversion  # noqa: F401  # registers the functions its table names
+import mappings.functions.eido
+import mappings.functions.rms_diversion
+import mappings.readers.eido  # noqa: F401  # these three register what the tables name
 from mappings.code_maps import CodeMap, read_code_map
 from mappings.engine import Format
+from mappings.readers.reader import READERS
 from mappings.rules import read_table
 
 
@@ -44,7 +50,10 @@ def load(name: str) -> Format:
     schema = _read(folder / "schema.json")
     examples = sorted((entry for entry in (folder / "examples").iterdir() if entry.name.endswith(".json")), key=lambda entry: entry.name)
     schema["examples"] = [_read(example) for example in examples]
-    return Format(read_table(_read(folder / "table.json")), schema, code_maps())
+    table = read_table(_read(folder / "table.json"))
+    if table.reader is None:
+        return Format(table, schema, code_maps())
+    return Format(table, schema, code_maps(), READERS[table.reader], _read(folder / "view.json"))
 
 
 def data_class(local_name: str) -> str:

@@ -111,15 +111,25 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """Source paths of what a message is known by. revision: None where messages of one number are merged by their parts."""
+
+    number: str
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A whole mapping table.
 
-    key: source paths of request number and revision. checks: names of registered checks. withheld: what no other party reads.
+    reader: name of the one that makes the tree of a message; None where the message is one. checks: names of registered checks.
+    withheld: what no other party reads, by the message's own fields.
     """
 
     format: str
     version: str
-    key: tuple[str, str]
+    reader: str | None
+    key: Key
     resources: tuple[ResourceRules, ...]
     collects: tuple[Collect, ...]
     orders: tuple[Order, ...]
@@ -152,9 +162,9 @@ def read_table(raw: dict[str, Any]) -> Table:
     _only(withheld, WITHHELD_MEMBERS, "withheld", defects)
     if defects:
         raise MappingDefect(defects)
-    key, checks = (raw["key"]["number"], raw["key"]["revision"]), tuple(raw.get("checks", ()))
+    key, checks = Key(raw["key"]["number"], raw["key"].get("revision")), tuple(raw.get("checks", ()))
     kept = Withheld(*(tuple(withheld.get(name, ())) for name in ("numbers", "phrases", "texts")))
-    return Table(raw["format"], raw["version"], key, resources, collects, orders, checks, kept)
+    return Table(raw["format"], raw["version"], raw.get("reader"), key, resources, collects, orders, checks, kept)
 
 
 def _resource(raw: dict[str, Any], defects: list[str]) -> ResourceRules:

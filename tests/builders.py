@@ -25,6 +25,19 @@ def an_rms_message(**changes: Any) -> dict[str, Any]:
     return message
 
 
+def an_eido(**changes: Any) -> dict[str, Any]:
+    """An incident with a Patient, as a 911 centre sends it; `changes` replace top-level members (None removes one)."""
+    number = next(_numbers)
+    message = copy.deepcopy(mappings.load("eido").schema["examples"][1])
+    message["$id"] = f"urn:emergency:uid:incidentid:{number:08x}:911.riverton-county.example"
+    for name, value in changes.items():
+        if value is None:
+            message.pop(name, None)
+        else:
+            message[name] = value
+    return message
+
+
 SIGNED = {
     "method": "signed",
     "source": {"title": "Authorization to share status", "content_type": "text/plain", "data": "SSBhbGxvdyBpdC4="},

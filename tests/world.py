@@ -48,6 +48,10 @@ postures = ["criminal_justice_agency"]
 name = "County 911"
 postures = ["emergency_dispatch"]
 
+[organization.harbor-911]
+name = "Harbor Police 911"
+postures = ["emergency_dispatch", "criminal_justice_agency"]
+
 [organization.mercy-hospital]
 name = "Mercy Hospital"
 postures = ["covered_entity"]
@@ -67,31 +71,55 @@ name = "Northside Crisis Clinic"
 postures = ["covered_entity"]
 services = ["crisis-stabilization"]
 
+[organization.juniper-mobile-crisis]
+name = "Juniper Mobile Crisis"
+postures = ["covered_entity"]
+services = ["mobile-crisis"]
+
+[organization.willow-program]
+name = "Willow Program"
+postures = ["part2_program"]
+services = ["mobile-crisis"]
+
 [organization.cedar-clinic]
 name = "Cedar Clinic"
 postures = ["covered_entity"]
 services = ["sobering"]
 """
 
-SENDERS = {"rms": "riverton-police", "other-rms": "lakeside-police", "cad": "county-911", "hospital": "mercy-hospital"}
+SENDERS = {
+    "rms": "riverton-police",
+    "other-rms": "lakeside-police",
+    "cad": "county-911",
+    "police-cad": "harbor-911",
+    "hospital": "mercy-hospital",
+}
 RECEIVERS = {
     "alder-ehr": "alder-case-management",
     "birch-ehr": "birch-case-management",
     "northside-ehr": "northside-clinic",
     "cedar-ehr": "cedar-clinic",
+    "juniper-ehr": "juniper-mobile-crisis",
+    "willow-ehr": "willow-program",
 }
 INTAKE = "__gateway.intake.rms-diversion"
+EIDO_INTAKE = f"{INTAKE} __gateway.intake.eido"
 RECEIVER_SCOPES = (
     "system/Task.rus system/ServiceRequest.rs system/Patient.rs system/Encounter.rs system/Consent.rus system/Flag.rs system/Location.rs"
 )
 
 
+SCOPES = {"hospital": f"{INTAKE} system/Task.rs", "cad": EIDO_INTAKE, "police-cad": EIDO_INTAKE}
+
+
+def _scopes_of(client: str) -> str:
+    return SCOPES.get(client, INTAKE if client in SENDERS else RECEIVER_SCOPES)
+
+
 def _parties_file(folder: Path) -> Path:
     lines = [PARTIES]
     for client, organization in {**SENDERS, **RECEIVERS}.items():
-        scopes = INTAKE if client in SENDERS else RECEIVER_SCOPES
-        if client == "hospital":
-            scopes = f"{INTAKE} system/Task.rs"
+        scopes = _scopes_of(client)
         purpose = "COC" if client in SENDERS else "TREAT"
         lines.append(
             f'[client.{client}]\norganization = "{organization}"\njwks = "{client}.jwks.json"\n'
@@ -152,6 +180,10 @@ class Actor:
     def send(self, message: Any, *, query: str = "", **headers: str) -> TestResponse:
         body = message if isinstance(message, (bytes, str)) else json.dumps(message)
         return self.call("POST", f"/intake/rms-diversion{query}", data=body, content_type="application/json", headers=headers)
+
+    def hand_over(self, eido: Any, *, query: str = "", **headers: str) -> TestResponse:
+        """A 911 centre's call."""
+        return self.call("POST", f"/intake/eido{query}", data=json.dumps(eido), content_type="application/json", headers=headers)
 
     def status_of(self, receipt: str) -> str:
         return self.get(f"/referrals/{receipt}").json["status"]
@@ -296,6 +328,5 @@ def make_world(folder: Path, database_url: str) -> World:
     app = create_app(services)
     world = World(app, services)
     for name, key in keys.items():
-        scope = INTAKE if name in SENDERS and name != "hospital" else f"{INTAKE} system/Task.rs" if name == "hospital" else RECEIVER_SCOPES
-        world.actors[name] = Actor(name, app.test_client(), key, scope)
+        world.actors[name] = Actor(name, app.test_client(), key, _scopes_of(name))
     return world

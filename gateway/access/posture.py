@@ -37,6 +37,7 @@ DATA_CLASSES: Final = frozenset(
         "DIRECTORY",
         "SCREEN",
         "JUSTICE",
+        "NOTES",
         "VIEW",
         "LEDGER",
         "DRYRUN",

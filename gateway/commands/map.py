@@ -13,7 +13,7 @@ import typer
 
 import mappings
 from gateway.errors import Failure
-from gateway.referral.intake import dry_run_body, read_message
+from gateway.referral.reading import dry_run_body, read_message
 from profiles import engine
 from profiles.issues import operation_outcome
 from profiles.strict_json import to_json

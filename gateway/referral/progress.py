@@ -33,7 +33,13 @@ from gateway.store.database import Unit
 from gateway.store.referrals import OfferRow, ReferralRow
 from profiles.issues import Issue
 
-MILESTONE_COLUMNS: Final = {"contact-made": "contact_made_at", "engaged": "engaged_at", "not-engaged": "not_engaged_at"}
+MILESTONE_COLUMNS: Final = {
+    "en-route": "en_route_at",
+    "on-scene": "on_scene_at",
+    "contact-made": "contact_made_at",
+    "engaged": "engaged_at",
+    "not-engaged": "not_engaged_at",
+}
 ACKNOWLEDGING: Final = frozenset({"received"})
 RECEIVED: Final = "received"
 SERVER_ELEMENTS: Final = frozenset({"id", "meta", "lastModified"})
@@ -170,6 +176,8 @@ def _move(
         _give_back(unit, caller, ledger, referral, offer, authority=transition.id)
     if transition.effect != "acknowledge":
         _note_milestones(unit, referral, task)
+    if transition.effect == "give-back":
+        referrals.change_referral(unit, referral.id, en_route_at=None, on_scene_at=None)  # no team is on its way any more
     roll_up(unit, referral.id)
     refresh_view(unit, referral.id)
     return replaced
@@ -254,7 +262,7 @@ def _give_back(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Refer
 
 
 def _note_milestones(unit: Unit, referral: ReferralRow, task: Mapping[str, Any]) -> None:
-    """Keep when contact was made and whether the person engaged; the first time of each stands."""
+    """Keep when a team set out and came, when contact was made and whether the person engaged; the first time of each stands."""
     columns = [MILESTONE_COLUMNS[name] for name in milestones_in(task)]
     found: dict[str, datetime | None] = {column: unit.now for column in columns if getattr(referral, column) is None}
     if "engaged_at" in found and referral.not_engaged_at is not None:

@@ -21,7 +21,10 @@ class ProtocolFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row: `when` maps an input to the values it holds for; an input not named holds for all."""
+    """One row: `when` maps an input to the values it holds for; an input not named holds for all.
+
+    next: what the sender is told to do where this row decides; None for the text of its door.
+    """
 
     id: str
     when: Mapping[str, frozenset[str]]
@@ -29,6 +32,7 @@ class Rule:
     reason: str
     level: int
     pathway: str
+    next: str | None = None
 
     def holds(self, inputs: Mapping[str, str]) -> bool:
         """Whether every named input has one of the values named for it."""
@@ -37,7 +41,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What one jurisdiction has agreed on; times are durations counted from the entry of a referral."""
+    """What one jurisdiction has agreed on; times are durations counted from the entry of a referral.
+
+    responder_teams: services whose acceptance is a response, of which a dispatch centre reads how it goes.
+    """
 
     id: str
     version: str
@@ -57,6 +64,7 @@ class Protocol:
     next_by_door: Mapping[str, str]
     stopped_next: str
     drop_off: tuple[str, ...]
+    responder_teams: frozenset[str] = frozenset()
 
     @property
     def reference(self) -> str:
@@ -72,7 +80,7 @@ def combinations(protocol: Protocol) -> Iterator[dict[str, str]]:
 
 
 def require_complete(protocol: Protocol) -> None:
-    """Refuse a table with a gap, a row that never decides, or a value no input has.
+    """Refuse a table with a gap, a row that never decides, a value no input has, or a door whose sender is told nothing.
 
     Raises ProtocolFault naming every fault.
     """
@@ -82,6 +90,7 @@ def require_complete(protocol: Protocol) -> None:
         for name, values in rule.when.items()
         if values - set(protocol.inputs.get(name, ()))
     ]
+    faults += [f"next has no text for {door}" for door in protocol.inputs.get("door", ()) if door not in protocol.next_by_door]
     if not faults:
         used: set[str] = set()
         for inputs in combinations(protocol):
@@ -103,6 +112,7 @@ def _rule(row: Mapping[str, Any]) -> Rule:
         reason=row.get("reason", row.get("pathway", "")),
         level=row.get("level", 4),
         pathway=row.get("pathway", "hard stop"),
+        next=row.get("next"),
     )
 
 
@@ -127,12 +137,13 @@ def read_protocol(document: Mapping[str, Any]) -> Protocol:
         next_by_door=document["next"],
         stopped_next=document["stopped_next"],
         drop_off=tuple(document["drop_off"]),
+        responder_teams=frozenset(document.get("responder_teams", ())),
     )
     require_complete(protocol)
     return protocol
 
 
-PROTOCOL_OF_FORMAT: Final[Mapping[str, str]] = {"rms-diversion": "lead"}
+PROTOCOL_OF_FORMAT: Final[Mapping[str, str]] = {"rms-diversion": "lead", "eido": "crisis-call"}
 
 
 def protocol_for(format_name: str) -> Protocol:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.access import records
+from gateway.access.disclosed import ViewPermit
 from gateway.errors import NotFound
 from gateway.referral.sender_view import permit_of, word_of
 from gateway.referral.tasks import instant, with_business_status
@@ -45,11 +46,11 @@ def _children(unit: Unit, referral_id: str) -> list[str]:
     return found
 
 
-def _wanted(unit: Unit, referral: ReferralRow, task: dict[str, Any], words: str) -> dict[str, Any]:
-    word, _ = word_of(referral, words, unit.now)
+def _wanted(unit: Unit, referral: ReferralRow, task: dict[str, Any], permit: ViewPermit) -> dict[str, Any]:
+    word, _ = word_of(referral, permit, unit.now)
     if referral.cancelled_at is not None:
         return {**task, "status": "cancelled"}
-    if words == "task":
+    if permit.words == "task":
         return {**task, "status": rolled_up(_children(unit, referral.id), still_asking=referral.phase in ("open", "returned"))}
     changed = with_business_status({**task, "status": "requested"}, word, word, unit.now)
     return changed if word != "received" or "businessStatus" in task else task
@@ -64,6 +65,6 @@ def roll_up(unit: Unit, referral_id: str) -> None:
     held = records.hold(unit, "Task", part.resource_id) if part else None
     if held is None:
         return
-    wanted = _wanted(unit, referral, dict(held.body), permit_of(unit, referral).words)
+    wanted = _wanted(unit, referral, dict(held.body), permit_of(unit, referral))
     if {**wanted, "lastModified": None} != {**held.body, "lastModified": None}:
         records.replace(unit, held, {**wanted, "lastModified": instant(unit.now)})

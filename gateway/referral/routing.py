@@ -23,6 +23,7 @@ class RoutingDecision:
     stopped: bool
     reason: str
     inputs: Mapping[str, str]
+    next: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape it is stored in."""
@@ -45,12 +46,17 @@ def _excluded(protocol: Protocol, answers: Mapping[str, str]) -> str:
 
 
 def inputs_of(protocol: Protocol, routing: Mapping[str, Any]) -> dict[str, str]:
-    """Reduce what the mapping found to the protocol's inputs; what was not answered, or is no value of the protocol, is unknown."""
+    """Reduce what the mapping found to the protocol's inputs; what was not answered, or is no value of the protocol, is unknown.
+
+    Beside what is asked of every message, `inputs` of the routing holds what one format can say. The last value of an input is
+    the one that counts where nothing was said.
+    """
     found = {
         "door": str(routing.get("door", "")),
         "agreement_to_talk": str(routing.get("agreement_to_talk") or "unknown"),
         "excluded": _excluded(protocol, routing.get("exclusions") or {}),
         "medical_emergency": str((routing.get("safety") or {}).get("medical-emergency") or "unknown"),
+        **{str(name): str(value) for name, value in (routing.get("inputs") or {}).items()},
     }
     return {name: found[name] if found.get(name) in values else values[-1] for name, values in protocol.inputs.items()}
 
@@ -66,14 +72,14 @@ def decide(protocol: Protocol, routing: Mapping[str, Any]) -> RoutingDecision:
     stopped = rule in protocol.hard_stops
     wanted = set(routing.get("services_requested") or ())
     targets = tuple(target for target in rule.targets if target in wanted) or rule.targets
-    return RoutingDecision(rule.id, protocol.reference, targets, stopped, rule.reason, inputs)
+    return RoutingDecision(rule.id, protocol.reference, targets, stopped, rule.reason, inputs, rule.next)
 
 
 def next_step(protocol: Protocol, routing: Mapping[str, Any], entered_at: datetime) -> dict[str, Any]:
     """The `next` of a receipt: a function of the sender's own message and the protocol version, of nothing else."""
     decision = decide(protocol, routing)
     door = decision.inputs["door"]
-    step: dict[str, Any] = {"instruction": protocol.stopped_next if decision.stopped else protocol.next_by_door[door]}
+    step: dict[str, Any] = {"instruction": protocol.stopped_next if decision.stopped else decision.next or protocol.next_by_door[door]}
     if decision.stopped:
         step["reason"] = decision.reason
     handoff = routing.get("warm_handoff") or {}

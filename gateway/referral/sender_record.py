@@ -26,6 +26,7 @@ LOCAL: Final = "urn:local:"
 
 # How a part that a newer message no longer holds is taken back, by type: R4 has a status for each.
 RETIRED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Communication": {"status": "entered-in-error"},
     "Flag": {"status": "inactive"},
     "Location": {"status": "inactive"},
     "Observation": {"status": "entered-in-error"},

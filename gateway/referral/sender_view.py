@@ -18,6 +18,7 @@ from gateway.access import records
 from gateway.access.disclosed import Disclosed, Recipient
 from gateway.errors import NotFound
 from gateway.oauth.context import Caller
+from gateway.referral.protocol import protocol_for
 from gateway.services import Services
 from gateway.store import outbox, referrals, registry
 from gateway.store.database import Unit
@@ -25,6 +26,7 @@ from gateway.store.ledger import holder_of, lock_head
 from gateway.store.referrals import ReferralRow
 
 CALLBACK: Final = "callback"
+TAKEN: Final = frozenset({"accepted", "completed", "given-back"})  # offers that were accepted, whatever came of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,11 @@ def has_come(at: datetime | None, now: datetime) -> bool:
     return at is not None and at <= now
 
 
-def word_of(referral: ReferralRow, words: str, now: datetime) -> tuple[str, datetime]:
-    """The word this sender may read now, and when the fact behind it came true.
-
-    words: name of a permit of sender_view.json.
-    """
-    allowed = view_table().permits[words]
+def word_of(referral: ReferralRow, permit: records.ViewPermit, now: datetime) -> tuple[str, datetime]:
+    """The word this sender may read now, and when the fact behind it came true."""
+    allowed = view_table().permits[permit.words]
+    if permit.also_response:
+        allowed |= view_table().permits["response"]
     for word, fact, due in view_table().rows:
         at: datetime | None = getattr(referral, fact)
         if at is None or word not in allowed or (due and not has_come(at, now)):
@@ -71,16 +72,36 @@ def permit_of(unit: Unit, referral: ReferralRow) -> records.ViewPermit:
     sender = registry.find_organization(unit, referral.organization)
     if sender is None:
         raise NotFound
-    return records.view_permit(unit, sender=sender, holder=referral.accepted_by, referral=referral.id, purpose="COC", now=unit.now)
+    return records.view_permit(
+        unit,
+        sender=sender,
+        holder=referral.accepted_by,
+        referral=referral.id,
+        purpose="COC",
+        now=unit.now,
+        asked_response=_asked_response(unit, referral),
+    )
+
+
+def _asked_response(unit: Unit, referral: ReferralRow) -> bool:
+    """Whether the sender asked for a response, and a team that goes out has it or may still get it.
+
+    Which services are such teams is in the protocol of what the sender sent; a protocol without any asks for no response.
+    """
+    teams = protocol_for(referral.format).responder_teams
+    if not teams or referral.accepted_by is None:
+        return bool(teams)
+    return any(
+        offer.service in teams
+        for offer in referrals.offers_of(unit, referral.id)
+        if offer.receiver == referral.accepted_by and offer.state in TAKEN
+    )
 
 
 def current_view(unit: Unit, referral: ReferralRow, permit: records.ViewPermit) -> dict[str, Any]:
     """The body of a receipt: receipt, status, since, next, issues."""
-    word, since = word_of(referral, permit.words, unit.now)
-    if word == referral.view_word:
-        since = referral.view_since
-    elif permit.since is not None and word not in view_table().permits["narrow"]:
-        since = max(since, permit.since)
+    word, since = word_of(referral, permit, unit.now)
+    since = referral.view_since if word == referral.view_word else _told_since(word, since, permit)
     return {
         "receipt": referral.receipt,
         "status": word,
@@ -88,6 +109,12 @@ def current_view(unit: Unit, referral: ReferralRow, permit: records.ViewPermit) 
         "next": json.loads(referral.next_step),
         "issues": json.loads(referral.issues),
     }
+
+
+def _told_since(word: str, since: datetime, permit: records.ViewPermit) -> datetime:
+    """When a word became true for this sender: not before the consent by which alone it may be read."""
+    unasked = view_table().permits["response" if permit.also_response else "narrow"]
+    return since if word in unasked or permit.since is None else max(since, permit.since)
 
 
 def refresh_view(unit: Unit, referral_id: str) -> None:
@@ -100,11 +127,10 @@ def refresh_view(unit: Unit, referral_id: str) -> None:
     if referral is None:
         raise NotFound
     permit = permit_of(unit, referral)
-    word, since = word_of(referral, permit.words, unit.now)
+    word, since = word_of(referral, permit, unit.now)
     if word == referral.view_word:
         return
-    told_since = since if word in view_table().permits["narrow"] else max(since, permit.since or since)
-    referrals.change_referral(unit, referral_id, view_word=word, view_since=told_since)
+    referrals.change_referral(unit, referral_id, view_word=word, view_since=_told_since(word, since, permit))
     if word != "received":
         for client, _address in registry.callback_of(unit, referral.organization):
             outbox.enqueue(unit, CALLBACK, client, referral_id)
@@ -139,7 +165,7 @@ def prepare_callback(unit: Unit, services: Services, referral_id: str, client_id
     client = registry.client_of(unit, client_id)
     if referral is None or client is None or client.suspended or client.organization != referral.organization:
         return None
-    if word_of(referral, permit_of(unit, referral).words, unit.now)[0] == "received":
+    if word_of(referral, permit_of(unit, referral), unit.now)[0] == "received":
         return None  # the view has narrowed since: what was to be told may not be told now
     return disclose(unit, referral, records.Reader.of_client(client), event="callback")
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from gateway.errors import IllegalTransition
 
+MILESTONES: Final = ("en-route", "on-scene", "contact-made", "engaged", "not-engaged")
+NO_MILESTONE: Final = "none"
 OWNER: Final = "owner"
 REQUESTER: Final = "requester"
 
@@ -70,7 +72,7 @@ def _table(document: Mapping[str, Any]) -> StateTable:
         synonyms=document["synonyms"],
         outcome_needed=frozenset(document["outcome_needed"]),
         owner_elements=tuple(document["owner_elements"]),
-        milestone_of_code={code: name for name in ("contact-made", "engaged", "not-engaged", "none") for code in milestones[name]},
+        milestone_of_code={code: name for name in (*MILESTONES, NO_MILESTONE) for code in milestones[name]},
         milestone_systems=frozenset(milestones["systems"]),
         milestone_of_status=milestones["by_status_without_code"],
     )
@@ -92,7 +94,7 @@ def _concepts(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def milestones_in(task: Mapping[str, Any]) -> frozenset[str]:
-    """Which of contact-made, engaged and not-engaged a Task's codes say has happened.
+    """Which of MILESTONES a Task's codes say has happened.
 
     A code of businessStatus or output decides; a Task without any known code is read by its status alone.
     """
@@ -104,7 +106,7 @@ def milestones_in(task: Mapping[str, Any]) -> frozenset[str]:
         if coding.get("system") in table.milestone_systems and coding.get("code") in table.milestone_of_code
     ]
     if coded:
-        return frozenset(coded) - {"none"}
+        return frozenset(coded) - {NO_MILESTONE}
     by_status = table.milestone_of_status.get(str(task.get("status")))
     return frozenset({by_status} if by_status else ())
 

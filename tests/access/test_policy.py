@@ -51,6 +51,7 @@ DENIED: dict[str, Question] = {
     "N03": ask(consent="denied"),
     "N04": ask(postures=frozenset({"covered_entity", "criminal_justice_agency"})),
     "N05": ask(origin_postures=frozenset({"part2_program"})),
+    "N06": ask(data_class="NOTES"),
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import mappings
-from gateway.referral.intake import Taken, read_message
+from gateway.referral.reading import Taken, read_message
 from mappings.checker import resolve
 from profiles import engine
 

@@ -9,6 +9,7 @@ import pytest
 
 import mappings
 from mappings.code_maps import read_code_map
+from mappings.rules import walk
 from tests.mappings.messages import errors_of
 
 FILES = sorted((Path(mappings.__file__).parent / "codes").glob("*.json"))
@@ -62,7 +63,20 @@ def test_a_map_that_is_none_or_has_two_answers_is_refused(resource):
 
 
 def test_only_shipped_formats_are_loaded():
-    assert mappings.formats() == ("rms-diversion",)
+    assert mappings.formats() == ("eido", "rms-diversion")
     for name in ("codes", "../mappings", "", "functions"):
         with pytest.raises(KeyError):
             mappings.load(name)
+
+
+def test_every_code_map_is_used_by_a_format():
+    tables = [mappings.load(name).table for name in mappings.formats()]
+    used = {rule.code_map for table in tables for resource in table.resources for rule, _, _ in walk(resource.group)}
+    assert {file.stem for file in FILES} - used == set()
+
+
+def test_a_part_has_one_data_class_whatever_format_it_comes_by():
+    formats = [mappings.load(name) for name in mappings.formats()]
+    names = {resource.name for form in formats for resource in form.table.resources if resource.type}
+    for name in names:
+        assert len({form.data_class(name) for form in formats} - {None}) == 1, name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import mappings
 from mappings.functions import CHECKS, VALUES
 from mappings.rules import walk
 from tests.mappings.messages import EXAMPLES, FORMAT, take, with_value, without
@@ -11,10 +12,11 @@ from tests.mappings.messages import EXAMPLES, FORMAT, take, with_value, without
 AT = "2026-11-24T02:31:00-08:00"
 
 
-def test_each_registered_function_is_used_by_the_table():
-    used = {rule.function for resource in FORMAT.table.resources for rule, _, _ in walk(resource.group) if rule.function}
+def test_each_registered_function_is_used_by_a_table():
+    tables = [mappings.load(name).table for name in mappings.formats()]
+    used = {rule.function for table in tables for resource in table.resources for rule, _, _ in walk(resource.group) if rule.function}
     assert used == set(VALUES)
-    assert set(FORMAT.table.checks) == set(CHECKS)
+    assert {check for table in tables for check in table.checks} == set(CHECKS)
 
 
 @pytest.mark.parametrize(

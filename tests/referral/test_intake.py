@@ -10,7 +10,7 @@ import re
 import pytest
 
 from gateway.errors import Invalid
-from gateway.referral.intake import read_message
+from gateway.referral.reading import read_message
 from gateway.store import messages, referrals
 from profiles.issues import Issue
 from tests.builders import an_authorization, an_rms_message

@@ -191,7 +191,7 @@ def test_every_address_that_is_named_is_served(routes):
 
 
 @pytest.mark.parametrize(
-    "line", ["POST /intake/eido", "DELETE /fhir/Task/{id}", "curl -s $GATEWAY/fhir/Basic", "GET /referrals/<receipt>/who"]
+    "line", ["POST /intake/niem", "DELETE /fhir/Task/{id}", "curl -s $GATEWAY/fhir/Basic", "GET /referrals/<receipt>/who"]
 )
 def test_a_planted_address_is_found(tmp_path, routes, line):
     plant(tmp_path, "README.md", f"`{line}` and `GET /referrals/<receipt>`\n")
