@@ -92,6 +92,8 @@ def _measure(
             note(f"{name}, {case}: writes {template.count} rows, {template.size / 1000:.1f} kB, in one operation")
         rows = Bench(site, asked.clients, asked.seconds, lambda row: print(report.line(row), flush=True), note).run()
         site.running.require_running()
+        if failed := site.running.times_logged("worker", "row failed"):
+            note(f"{name}: the worker failed at {failed} rows and took them up again after its first wait; their offers came so much later")
         held = dict(site.running.memory())
         return rows, {"database": name, "start_ms": round(site.start_milliseconds), "pss_mib": {k: round(v, 1) for k, v in held.items()}}
 

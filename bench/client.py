@@ -14,7 +14,7 @@ from itertools import cycle
 
 import msgspec
 
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 120.0
 
 
 class Plan(msgspec.Struct):

@@ -57,6 +57,8 @@ def ask(method: str, path: str, port: int, headers: Mapping[str, str], body: byt
         connection.request(method, path, body or None, dict(headers))
         answer = connection.getresponse()
         content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise BenchFailed(f"{method} {path.partition('?')[0]}: {type(error).__name__}") from None
     finally:
         connection.close()
     if answer.status != expect:

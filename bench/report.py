@@ -1,8 +1,12 @@
-"""The rows of a run: the table in the terminal and build/bench.json, whose fields other people's scripts read."""
+"""The rows of a run: the table in the terminal and build/bench.json, whose fields other people's scripts read.
+
+`python -m bench.report build/bench.json` prints the table of docs/performance.md.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,7 +68,7 @@ def heading() -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    widths = (34, -11, 8, 11, 9, 9, -32, 5)
+    widths = (36, -10, 7, 10, 8, 8, -36, 5)
     return "  ".join(
         cell.ljust(abs(w)) if w < 0 or at == 0 else cell.rjust(w) for at, (cell, w) in enumerate(zip(cells, widths, strict=True))
     )
@@ -74,3 +78,22 @@ def save(rows: Sequence[Figure], file: Path) -> None:
     """Write the rows as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(rows: Sequence[Figure]) -> str:
+    """The table of docs/performance.md: the cases, a bare database's rate beside the limit's name where it is the lower one."""
+    rates = {(row.name, row.database, row.clients): row.per_second for row in rows if row.limit is None}
+    lines = ["| name | database | clients | per second | p50 ms | p99 ms | limit | of it |", "|---|---|---|---|---|---|---|---|"]
+    for row in rows:
+        if row.limit is None:
+            continue
+        rate = rates.get((row.limit, row.database, row.clients)) or rates.get((row.limit, row.database, 1), 0.0)
+        waits = ["" if wait is None else f"{wait:,.0f}" if wait >= 100 else f"{wait:.1f}" for wait in (row.p50_ms, row.p99_ms)]
+        limit = f"{row.limit.partition(':')[0]}, {rate:,.0f}/s"
+        cells = (row.name, row.database, row.clients, f"{row.per_second:,.1f}", *waits, limit, f"{row.ratio_to_limit:.0%}")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown([Figure(**row) for row in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]))

@@ -43,17 +43,10 @@ class Site:
         page: dict[str, Any] = json.loads(ask("GET", f"/fhir/Task{query}", self.port, headers))
         return page
 
-    def tasks(self, status: str, limit: int) -> list[dict[str, Any]]:
-        """Tasks of the EHR as it is served them, by following the pages."""
+    def tasks(self, state: str, limit: int) -> list[dict[str, Any]]:
+        """Tasks of the EHR as it is served them, by the state of their offers. Read one by one: a search is what is to be measured."""
         headers = self.people[EHR].authorization()
-        found: list[dict[str, Any]] = []
-        query: str | None = f"?status={status}&_count=100"
-        while query is not None and len(found) < limit:
-            page = self.task_page(query, headers)
-            found += [entry["resource"] for entry in page.get("entry", ())]
-            following = [link["url"] for link in page["link"] if link["relation"] == "next"]
-            query = f"?{following[0].partition('?')[2]}" if following else None
-        return found[:limit]
+        return [json.loads(ask("GET", f"/fhir/Task/{each}", self.port, headers)) for each in looking.tasks(self.database, state, limit)]
 
     def send(self, headers: dict[str, str]) -> None:
         """One message, answered."""
@@ -103,7 +96,7 @@ def prepare(site: Site, tasks: int) -> None:
     site.templates["offer"] = _template(before, now := written.snapshot(site.database))
     site.templates["intake to first offer"] = _template(clean, now)
     before = now
-    task = next(each for each in site.tasks("requested", 10) if each["meta"]["versionId"] == "1")
+    task = next(each for each in site.tasks("open", 10) if each["meta"]["versionId"] == "1")
     before = written.snapshot(site.database)
     ask("GET", f"/fhir/Task/{task['id']}", site.port, ehr)
     before = _keep(site, "Task read", before)
@@ -134,7 +127,7 @@ def _warm(site: Site, rms: dict[str, str], ehr: dict[str, str]) -> None:
 
     several([one("POST", "/intake/rms-diversion", {**rms, **JSON}, a_message()) for _ in range(WARM_TIMES)], 201)
     looking.wait_for_offers(site.database, since, WARM_TIMES)
-    tasks = site.tasks("requested", WARM_TIMES)
+    tasks = site.tasks("open", WARM_TIMES)
     several([one("GET", f"/fhir/Task/{task['id']}", ehr) for task in tasks])
     several([one("GET", "/fhir/Task?status=requested", ehr)] * WARM_TIMES)
     several([one("PUT", *_with_headers(task, ehr)) for task in tasks])

@@ -116,6 +116,10 @@ class Running:
                 log = (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
                 raise BenchFailed(f"{name} ended with exit {process.returncode}: {log[-500:]}")
 
+    def times_logged(self, name: str, event: str) -> int:
+        """How often a process logged an event."""
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").count(f'"event": "{event}"')
+
     def memory(self) -> list[tuple[str, float]]:
         """(process, PSS in MiB): a server's first process is gunicorn's own, those below it answer requests. Linux only."""
         found = []
