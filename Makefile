@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-peers lint format serve lock clean
+.PHONY: help install install-dev demo test test-peers bench lint format serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -28,6 +28,9 @@ test: install ## the tests; needs Python and SQLite only (ARGS="-k word")
 
 test-peers: install-dev ## tests with PostgreSQL, HL7's validator and other people's clients
 	$(BIN)/python -m pytest -m peers -ra --durations=5 tests/peers $(ARGS)
+
+bench: install ## how fast it is, on SQLite and PostgreSQL (ARGS="--seconds 2 --clients 1"); docs/performance.md
+	$(BIN)/python -m bench $(ARGS)
 
 lint: install-dev ## format, rules, types, imports
 	$(BIN)/ruff format --check .
