@@ -14,7 +14,7 @@ from gateway.store.database import Database, Unit
 
 _AT_ONCE: Final = 250
 _APART_MICROSECONDS: Final = 1_000
-_NOT_NEEDED: Final = frozenset({"audit_event", "intake_message", "referral_part", "access_token", "assertion_replay"})
+_NOT_NEEDED: Final = frozenset({"audit_event", "audit_unlinked", "intake_message", "referral_part", "access_token", "assertion_replay"})
 _KEPT_TYPES: Final = frozenset({"Task", "ServiceRequest"})  # whether a Task may be told rests on who sent the request
 _OF_A_RESOURCE: Final = {
     "resource": "id",
