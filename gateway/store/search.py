@@ -24,7 +24,7 @@ class SearchTokenRow(Row, table=True):
     """A coded value or identifier of a resource. system is "" where the element has none."""
 
     __tablename__ = "search_token"
-    __table_args__ = (Index("search_token_value", "type", "param", "code", "system"),)
+    __table_args__ = (Index("search_token_value", "type", "param", "code", "resource", "system"),)
 
     resource: str = Field(primary_key=True)
     type: str
@@ -38,7 +38,7 @@ class SearchReferenceRow(Row, table=True):
     """A reference of a resource to `target` ("Type/id")."""
 
     __tablename__ = "search_reference"
-    __table_args__ = (Index("search_reference_target", "type", "param", "target"), Index("search_reference_of", "target"))
+    __table_args__ = (Index("search_reference_target", "type", "param", "target", "resource"), Index("search_reference_of", "target"))
 
     resource: str = Field(primary_key=True)
     type: str

@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Index, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Index, bindparam, delete, func, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.criteria import BASE, Principal
 from gateway.store.database import Unit
+from gateway.store.destinations import upserting
 from gateway.store.rows import Instant, Row
 
 
@@ -68,7 +71,6 @@ _GRANT = GrantRow.__table__  # type: ignore[attr-defined]
 
 _IDS: Final[Any] = bindparam("ids", expanding=True)
 _DELETE_PERMITS: Final = delete(_VISIBLE).where(_VISIBLE.c.resource.in_(_IDS))
-_INSERT_PERMIT: Final = insert(_VISIBLE)
 _PARTIES: Final = select(_PARTY).where(_PARTY.c.referral.in_(_IDS)).order_by(_PARTY.c.referral, _PARTY.c.organization)
 _ONE_PARTY: Final = select(_PARTY.c.referral).where(
     _PARTY.c.referral == bindparam("referral"), _PARTY.c.organization == bindparam("organization")
@@ -115,7 +117,16 @@ def replace_permits(unit: Unit, resource_ids: Sequence[str], permits: Iterable[M
         unit.connection.execute(_DELETE_PERMITS, {"ids": list(resource_ids[start : start + 500])})
     rows = [dict(permit) for permit in permits]
     if rows:
-        unit.connection.execute(_INSERT_PERMIT, rows)
+        unit.connection.execute(_putting(unit.connection.dialect.name), rows)
+
+
+@cache
+def _putting(dialect: str) -> Any:
+    """Insert permits; one that another transaction has just put there as well is replaced, for both were decided alike."""
+    statement = upserting(dialect, _VISIBLE)
+    keys = [column.name for column in _VISIBLE.primary_key]
+    others = {column.name: statement.excluded[column.name] for column in _VISIBLE.columns if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=others)
 
 
 def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -> frozenset[str]:
@@ -166,10 +177,19 @@ def is_party(unit: Unit, referral: str, organization: str) -> bool:
     return unit.connection.execute(_ONE_PARTY, {"referral": referral, "organization": organization}).first() is not None
 
 
-def add_grant(unit: Unit, organization: str, reader: str) -> None:
-    """Let `reader` read the directory entry of `organization`; does nothing when it already may."""
-    if reader not in readers_of(unit, organization):
-        unit.connection.execute(insert(_GRANT).values(organization=organization, reader=reader))
+def add_grant(unit: Unit, organization: str, reader: str) -> bool:
+    """Let `reader` read the directory entry of `organization`; False when it already may.
+
+    On PostgreSQL the first grants of one organisation wait for each other, to the end of their transactions, so that each sees
+    those before it.
+    """
+    if reader in readers_of(unit, organization):
+        return False
+    if unit.connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.sha256(f"grant\0{organization}".encode()).digest()[:8], signed=True)
+        unit.connection.execute(select(func.pg_advisory_xact_lock(number)))
+    granting = upserting(unit.connection.dialect.name, _GRANT).on_conflict_do_nothing()
+    return bool(unit.connection.execute(granting, {"organization": organization, "reader": reader}).rowcount)
 
 
 def readers_of(unit: Unit, organization: str) -> list[str]:

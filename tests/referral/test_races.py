@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from gateway.referral import protocol as protocols
-from gateway.referral.offers import expire_offer
+from gateway.referral.offers import expire_offer, make_offers
 from gateway.store import referrals
 from tests.builders import an_rms_message
 
@@ -131,3 +131,12 @@ def test_a_newer_version_racing_an_acceptance_loses_neither(gateway):
         assert gateway.holder_of(receipt) == "alder-case-management"
     order = ehr.get(f"/fhir/{task['focus']['reference']}")
     assert "lobby" in order.get_data(as_text=True)
+
+
+def test_offers_of_one_sender_made_at_once_are_all_made(gateway):
+    receipts = [gateway.as_rms.send(an_rms_message()).json["receipt"] for _ in range(8)]
+    database = gateway.services.database
+    with database.read() as unit:
+        ids = [referrals.find_by_any_receipt(unit, receipt).id for receipt in receipts]
+    at_once(*[lambda each=each: database.write(lambda unit: make_offers(unit, gateway.services, each)) for each in ids])
+    assert len(gateway.as_alder_ehr.open_tasks()) == 8

@@ -64,6 +64,6 @@ def publish_organization(unit: Unit, key: str, name: str, identifiers: Iterable[
 
 def grant_organization(unit: Unit, organization_key: str, to: str) -> None:
     """Let one organisation read another's directory entry, because they share a referral."""
-    add_grant(unit, organization_key, to)
-    Facts.forget_parties(unit)
-    compile_ids(unit, [organization_key])
+    if add_grant(unit, organization_key, to):
+        Facts.forget_parties(unit)
+        compile_ids(unit, [organization_key])

@@ -372,7 +372,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("search_reference", schema=None) as batch_op:
         batch_op.create_index("search_reference_of", ["target"], unique=False)
-        batch_op.create_index("search_reference_target", ["type", "param", "target"], unique=False)
+        batch_op.create_index("search_reference_target", ["type", "param", "target", "resource"], unique=False)
 
     op.create_table(
         "search_seal",
@@ -392,7 +392,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("resource", "param", "system", "code"),
     )
     with op.batch_alter_table("search_token", schema=None) as batch_op:
-        batch_op.create_index("search_token_value", ["type", "param", "code", "system"], unique=False)
+        batch_op.create_index("search_token_value", ["type", "param", "code", "resource", "system"], unique=False)
 
     op.create_table("store_clock", sa.Column("at", sa.BigInteger(), nullable=False), sa.PrimaryKeyConstraint("at"))
     op.create_table(
