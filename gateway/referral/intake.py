@@ -27,7 +27,7 @@ from gateway.referral.versions import Overtaken, Version, place_among, prepare
 from gateway.services import Services
 from gateway.store import messages, outbox, referrals
 from gateway.store.database import Unit
-from gateway.store.ids import new_id, new_secret
+from gateway.store.ids import new_id, new_number
 from gateway.store.referrals import ReferralRow
 from profiles.strict_json import canonical_json
 
@@ -108,7 +108,7 @@ def _enter(unit: Unit, caller: Caller, taken: Taken, protocol: Protocol) -> Refe
         unit,
         {
             "id": referral_id,
-            "receipt": new_secret()[:26],
+            "receipt": new_number(),
             "organization": caller.organization,
             "format": taken.format,
             "message_key": taken.key,

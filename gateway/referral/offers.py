@@ -24,7 +24,7 @@ from gateway.referral.tasks import child_task, ended
 from gateway.services import Services
 from gateway.store import outbox, referrals, registry
 from gateway.store.database import Unit
-from gateway.store.ids import new_id, new_secret
+from gateway.store.ids import new_id, new_number
 from gateway.store.referrals import OfferRow, ReferralRow
 from gateway.store.registry import Organization
 
@@ -65,7 +65,7 @@ def _keep_decision(unit: Unit, referral: ReferralRow, decision: RoutingDecision,
 
 def _write_offer(unit: Unit, referral: ReferralRow, ledger: LockedLedger, service: str, organization: Organization) -> OfferRow | None:
     """Copies, Task and rows of one offer; None when this organisation may not be told of the person."""
-    receiver = Receiver(organization, new_secret()[:22], service)
+    receiver = Receiver(organization, new_number(), service)
     copies = write_copies(unit, origins_of(unit, referral), receiver, referral.id)
     parts = {part.name: f"{part.resource_type}/{part.resource_id}" for part in referrals.parts_of(unit, referral.id)}
     patient, request = copies.get(parts["patient"]), copies.get(parts["request"])

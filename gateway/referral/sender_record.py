@@ -17,7 +17,7 @@ from gateway.referral.protocol import Protocol
 from gateway.referral.tasks import parent_task
 from gateway.store import referrals, registry
 from gateway.store.database import Unit
-from gateway.store.ids import new_id, new_secret
+from gateway.store.ids import new_id, new_number
 from gateway.store.referrals import Part, ReferralRow
 from mappings import Mapped
 from profiles import namespace
@@ -118,6 +118,6 @@ def _parent(
         priority=contents["request"].get("priority", "routine"),
         sender=sender,
         protocol=protocol,
-        placer=new_secret()[:22],
+        placer=new_number(),
         now=unit.now,
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 _RANDOM_BITS: Final = 74
 _VERSION: Final = 7
 _VARIANT: Final = 0b10
+_READ_OUT: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_id() -> str:
@@ -24,6 +25,14 @@ def new_id() -> str:
     high, low = random >> 62, random & ((1 << 62) - 1)
     value = (milliseconds & ((1 << 48) - 1)) << 80 | _VERSION << 76 | high << 64 | _VARIANT << 62 | low
     return str(UUID(int=value))
+
+
+def new_number() -> str:
+    """130 random bits as 26 characters that a person can read out and a shell takes as they are (Crockford's base 32).
+
+    For receipts and placer numbers: they name one thing to one party, and nobody can guess another's.
+    """
+    return "".join(secrets.choice(_READ_OUT) for _ in range(26))
 
 
 def new_secret() -> str:

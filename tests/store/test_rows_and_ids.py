@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store.ids import new_id, new_secret
+from gateway.store.ids import new_id, new_number, new_secret
 from gateway.store.rows import Instant, JsonText, from_microseconds, to_microseconds
 
 
@@ -59,3 +60,9 @@ def test_ids_share_nothing_but_their_time():
 def test_secrets_are_long_and_their_own():
     made = {new_secret() for _ in range(100)}
     assert (len(made), {len(secret) for secret in made}) == (100, {43})
+
+
+def test_a_number_begins_with_no_dash_and_is_told_from_every_other():
+    made = {new_number() for _ in range(2000)}
+    assert len(made) == 2000
+    assert all(re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{26}", number) for number in made)
