@@ -21,7 +21,7 @@ from gateway.oauth.context import Caller
 from gateway.referral import ledger as ledgers
 from gateway.referral.ledger import LockedLedger
 from gateway.referral.merge import require_no_modifier, taken_over
-from gateway.referral.offers import DEADLINE, DELIVER, GATEWAY, ask_next, end_offer, end_open_offers
+from gateway.referral.offers import DEADLINE, GATEWAY, ask_next, end_offer, end_open_offers
 from gateway.referral.protocol import protocol_for
 from gateway.referral.roll_up import roll_up
 from gateway.referral.sender_view import refresh_view
@@ -269,9 +269,3 @@ def _note_milestones(unit: Unit, referral: ReferralRow, task: Mapping[str, Any])
         found["not_engaged_at"] = None  # a person who did not come at first and then did, engaged
     if found:
         referrals.change_referral(unit, referral.id, **found)
-
-
-def push_again(unit: Unit, offer: OfferRow, *, has_channel: bool) -> None:
-    """Tell a receiver that what it holds has changed."""
-    if has_channel:
-        outbox.enqueue(unit, DELIVER, offer.receiver, offer.task_id)

@@ -22,7 +22,7 @@ from gateway.referral.protocol import protocol_for
 from gateway.services import Services
 from gateway.store import outbox, referrals, registry
 from gateway.store.database import Unit
-from gateway.store.ledger import holder_of, lock_head
+from gateway.store.ledger import lock_head
 from gateway.store.referrals import ReferralRow
 
 CALLBACK: Final = "callback"
@@ -168,8 +168,3 @@ def prepare_callback(unit: Unit, services: Services, referral_id: str, client_id
     if word_of(referral, permit_of(unit, referral), unit.now)[0] == "received":
         return None  # the view has narrowed since: what was to be told may not be told now
     return disclose(unit, referral, records.Reader.of_client(client), event="callback")
-
-
-def holder(unit: Unit, referral_id: str) -> str | None:
-    """Who holds a referral now."""
-    return holder_of(unit, referral_id)
