@@ -25,6 +25,8 @@ from sqlalchemy import Engine, event
 from bench.people import a_message
 from gateway.commands.worker import make_worker
 from gateway.store.migrations import upgrade
+from gateway.store.statements import Plan
+from gateway.store.units import Unit
 from tests.world import Actor, World, make_world
 
 INTERVAL_SECONDS: Final = 0.001
@@ -156,15 +158,28 @@ class Statements:
         self.texts: Counter[str] = Counter()
         self.seconds = 0.0
         self._began: dict[int, float] = {}
+        self._run, self._run_each = Plan.run, Plan.run_each
 
     def __enter__(self) -> Statements:
         event.listen(Engine, "before_cursor_execute", self._before)
         event.listen(Engine, "after_cursor_execute", self._after)
+        Plan.run, Plan.run_each = self._counted(self._run), self._counted(self._run_each)  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_ignored: object) -> None:
         event.remove(Engine, "before_cursor_execute", self._before)
         event.remove(Engine, "after_cursor_execute", self._after)
+        Plan.run, Plan.run_each = self._run, self._run_each  # type: ignore[method-assign]
+
+    def _counted(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(plan: Plan, unit: Unit, bound: Any) -> Any:
+            self._before(None, None, plan.sql)
+            try:
+                return run(plan, unit, bound)
+            finally:
+                self._after()
+
+        return counted
 
     def _before(self, _connection: object, _cursor: object, statement: str, *_more: object) -> None:
         self.texts[" ".join(statement.split())] += 1

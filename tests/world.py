@@ -29,7 +29,7 @@ from gateway.store import outbox, referrals
 from gateway.store.audit import AuditRow
 from gateway.store.database import Unit
 from gateway.store.ledger import holder_of
-from gateway.store.referrals import ReferralRow
+from gateway.store.referrals import Referral
 
 BASE = "http://gateway.test"
 FHIR_JSON = "application/fhir+json"
@@ -243,7 +243,7 @@ class World:
                 return
         raise AssertionError("the worker never comes to rest")
 
-    def _referral(self, unit: Unit, receipt: str) -> ReferralRow:
+    def _referral(self, unit: Unit, receipt: str) -> Referral:
         found = referrals.find_by_any_receipt(unit, receipt)
         assert found is not None, receipt
         return found

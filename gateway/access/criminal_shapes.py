@@ -93,6 +93,35 @@ PERSON_FIELDS: Final = frozenset(
 )
 FIELD: Final = re.compile(r"(?<![A-Za-z0-9/])([A-Z]{3})[ \t]{0,8}/\s{0,8}(?=[^\s/])", re.IGNORECASE)
 
+# Every shape above needs one of these, which cost far less to look for: in ASCII of any case, or a message key as it is written.
+_HINTS: Final = (
+    "/",
+    "***",
+    "nic",
+    "fbi",
+    "sid",
+    "nlets",
+    "dex",
+    "cjis",
+    "iii",
+    "cch",
+    "ncic",
+    "searches",
+    "confirm",
+    "interstate",
+    "result",
+)
+_KEY_HINT: Final = re.compile(r"(?:Q[A-Z]{1,2}|ZW|[ACDFHIKRSTY][QR])[\s./,]")
+
+
+def may_hold_answer(text: str) -> bool:
+    """Whether a text may hold one of the shapes. False only for ASCII without markup in which none of them can stand."""
+    if not text.isascii() or "<" in text or "&" in text or text.startswith("{\\rtf"):
+        return True
+    small = text.lower()
+    return any(hint in small for hint in _HINTS) or _KEY_HINT.search(text) is not None
+
+
 END: Final = re.compile(
     r"\bEND\s{1,8}OF\s{1,8}(?:\w{1,20}\s{1,8})?(?:MESSAGE|RESPONSE|RECORD|FILE|III|NCIC|NLETS|TEXT)\b[^\n]*+", _ANY_CASE
 )

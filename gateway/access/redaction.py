@@ -17,10 +17,11 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.access.base64_text import base64_in, is_base64, read_base64
-from gateway.access.criminal_shapes import END, FIELD, PERSON_FIELDS, RECORD_FIELDS, SECTION, STRONG
+from gateway.access.criminal_shapes import END, FIELD, PERSON_FIELDS, RECORD_FIELDS, SECTION, STRONG, may_hold_answer
 
 REMOVED: Final = "[removed: criminal-history response]"
 
@@ -40,6 +41,7 @@ _SMALL_WORD: Final = re.compile(r"(?<=[\s.;,])[A-Z]?[a-z]{2,}")
 _BLANK_LINE: Final = re.compile(r"\n[ \t]*+\n")
 
 _DATA_URL: Final = re.compile(r"data:[^,\s]{0,200};base64,", re.IGNORECASE)
+_SHORT_NAME: Final = 64
 _NESTED: Final = 3  # base64 in base64 is opened this often
 _DOCUMENT: Final = 256  # from this many characters base64 is taken for a document, and no number or digest
 _PDF: Final = "JVBER"  # its strings are compressed or in codes of its own, also where all of it is in ASCII
@@ -128,9 +130,9 @@ def _walk(value: Any, pointer: str, found: _Found) -> Any:
 def _walk_members(members: dict[str, Any], pointer: str, found: _Found) -> dict[str, Any]:
     left = {}
     for name, child in members.items():
-        inside = _Found(found.key)
-        if _cut_text(name, pointer, inside) != name:  # a record used as a field's name: the field goes with it
-            found.add(pointer, inside.cuts[0].kind, name)
+        kind = _kind_of_name(name) if len(name) <= _SHORT_NAME else _kind_in(name)
+        if kind is not None:  # a record used as a field's name: the field goes with it
+            found.add(pointer, kind, name)
         else:
             left[name] = _walk(child, _below(pointer, name), found)
     if any(_below(pointer, name) in found.encoded for name in left):
@@ -138,7 +140,19 @@ def _walk_members(members: dict[str, Any], pointer: str, found: _Found) -> dict[
     return left
 
 
+def _kind_in(name: str) -> str | None:
+    """The shape that a field's name gives away; None for an ordinary name."""
+    inside = _Found(b"")
+    return inside.cuts[0].kind if _cut_text(name, "", inside) != name else None
+
+
+_kind_of_name = lru_cache(maxsize=4096)(_kind_in)
+"""For names as schemas have them, which come again with every message."""
+
+
 def _cut_text(text: str, pointer: str, found: _Found, depth: int = 0) -> str:
+    if not may_hold_answer(text):
+        return _cut_encoded(text, pointer, found, depth)
     plain, origin = _plain(text)
     left, place = [], 0
     for block in _blocks(plain):

@@ -15,9 +15,10 @@ from typing import Annotated
 import typer
 
 from gateway.commands.database import open_database
-from gateway.store import destinations, outbox
+from gateway.store import deliveries as stored
+from gateway.store import destinations
 from gateway.store.database import Database, Unit
-from gateway.store.outbox import Delivery
+from gateway.store.deliveries import Delivery
 
 cli = typer.Typer(help="Deliveries that were given up (dead) or may have arrived (unknown).", no_args_is_help=True)
 
@@ -30,8 +31,8 @@ def list_deliveries(as_json: AsJson = False) -> None:
     """Print dead and unknown deliveries, oldest first, then how many rows stand where, and destinations held off."""
     database = open_database()
     with database.read() as unit:
-        looked_at = [*outbox.dead_letters(unit), *outbox.unknowns(unit)]
-        counts, held_off = outbox.counts(unit), destinations.held_off(unit)
+        looked_at = [*stored.dead_letters(unit), *stored.unknowns(unit)]
+        counts, held_off = stored.counts(unit), destinations.held_off(unit)
     database.close()
     for delivery in looked_at:
         print(_as_json(delivery) if as_json else _line(delivery))
@@ -49,7 +50,7 @@ def show(delivery_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Print all that is kept of one delivery, as JSON."""
     database = open_database()
     with database.read() as unit:
-        delivery = outbox.find_delivery(unit, delivery_id)
+        delivery = stored.find_delivery(unit, delivery_id)
     database.close()
     if delivery is None:
         print("no such delivery")
@@ -68,14 +69,14 @@ def replay(
     ids = list(delivery_ids or [])
     if every:
         with database.read() as unit:
-            ids += [letter.id for letter in outbox.dead_letters(unit) if destination in (None, letter.destination)]
-    _each(database, ids, outbox.replay, "due again")
+            ids += [letter.id for letter in stored.dead_letters(unit) if destination in (None, letter.destination)]
+    _each(database, ids, stored.replay, "due again")
 
 
 @cli.command("drop")
 def drop(delivery_ids: Ids = None) -> None:
     """Give up dead or unknown deliveries for good."""
-    _each(open_database(), list(delivery_ids or []), outbox.discard, "dropped")
+    _each(open_database(), list(delivery_ids or []), stored.discard, "dropped")
 
 
 def _each(database: Database, ids: list[str], change: Callable[[Unit, str], bool], done: str) -> None:

@@ -16,7 +16,7 @@ from gateway.referral.tasks import with_business_status
 from gateway.services import Services
 from gateway.store import outbox, referrals, registry
 from gateway.store.database import Unit
-from gateway.store.referrals import ReferralRow
+from gateway.store.referrals import Referral
 
 
 def cancel(services: Services, caller: Caller, receipt: str) -> Disclosed:
@@ -41,7 +41,7 @@ def cancel(services: Services, caller: Caller, receipt: str) -> Disclosed:
     return services.database.write(work)
 
 
-def _cancel(unit: Unit, caller: Caller, ledger: LockedLedger, referral: ReferralRow) -> None:
+def _cancel(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referral) -> None:
     referrals.change_referral(unit, referral.id, cancelled_at=unit.now)
     if referral.phase in ("open", "returned"):
         end_open_offers(unit, ledger, "withdrawn", actor=caller.client_id, authority="sender-cancel")
@@ -63,7 +63,7 @@ def _cancel(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referral
     refresh_view(unit, referral.id)
 
 
-def _ask_holder(unit: Unit, caller: Caller, ledger: LockedLedger, referral: ReferralRow) -> None:
+def _ask_holder(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referral) -> None:
     """After acceptance a cancel is a request: started work is the holder's to stop (BSeR 5.2, COW abort)."""
     holder = ledger.standing.holder or ""
     ledgers.append(
@@ -90,7 +90,7 @@ def _ask_holder(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Refe
             outbox.enqueue(unit, DELIVER, organization.key, offer.task_id)
 
 
-def _close_with_coordinator(unit: Unit, ledger: LockedLedger, referral: ReferralRow) -> None:
+def _close_with_coordinator(unit: Unit, ledger: LockedLedger, referral: Referral) -> None:
     """What was given back to the protocol's fallback owner has nobody else who could confirm a cancel."""
     holder = ledger.protocol.fallback_owner
     ledgers.append(

@@ -28,7 +28,7 @@ from gateway.services import Services
 from gateway.store import messages, outbox, referrals
 from gateway.store.database import Unit
 from gateway.store.ids import new_id, new_number
-from gateway.store.referrals import ReferralRow
+from gateway.store.referrals import Referral
 from profiles.strict_json import canonical_json
 
 ATTEMPTS: Final = 8  # how often a message is merged anew because another of its key came first
@@ -100,33 +100,31 @@ def _keep_message(unit: Unit, caller: Caller, taken: Taken, referral_id: str) ->
     )
 
 
-def _enter(unit: Unit, caller: Caller, taken: Taken, protocol: Protocol) -> ReferralRow:
+def _enter(unit: Unit, caller: Caller, taken: Taken, protocol: Protocol) -> Referral:
     """A new referral: the sender's record, the first ledger entry and the job "offer"."""
     referral_id = new_id()
     routing = json.dumps(taken.mapped.routing, default=str, sort_keys=True)
-    referral = referrals.add_referral(
-        unit,
-        {
-            "id": referral_id,
-            "receipt": new_number(),
-            "organization": caller.organization,
-            "format": taken.format,
-            "message_key": taken.key,
-            "revision": taken.revision,
-            "protocol": protocol.reference,
-            "phase": "open",
-            "round": 1,
-            "rerouted": False,
-            "routing": routing,
-            "issues": _stored_issues(taken),
-            "next_step": json.dumps(next_step(protocol, taken.mapped.routing, unit.now), default=str),
-            "view_word": "received",
-            "view_since": unit.now,
-            "entered_at": unit.now,
-            "final_at": unit.now + protocol.final_after,
-            "closes_at": unit.now + protocol.sender_closes_after,
-        },
+    referral = Referral(
+        id=referral_id,
+        receipt=new_number(),
+        organization=caller.organization,
+        format=taken.format,
+        message_key=taken.key,
+        revision=taken.revision,
+        protocol=protocol.reference,
+        phase="open",
+        round=1,
+        rerouted=False,
+        routing=routing,
+        issues=_stored_issues(taken),
+        next_step=json.dumps(next_step(protocol, taken.mapped.routing, unit.now), default=str),
+        view_word="received",
+        view_since=unit.now,
+        entered_at=unit.now,
+        final_at=unit.now + protocol.final_after,
+        closes_at=unit.now + protocol.sender_closes_after,
     )
+    referrals.add_referral(unit, referral)
     _keep_message(unit, caller, taken, referral_id)
     ledgers.open_ledger(unit, referral_id, protocol, sender=caller.organization, actor=caller.client_id)
     write_sender_record(unit, referral, taken.mapped, protocol)

@@ -47,7 +47,7 @@ def lock(unit: Unit, referral_id: str, protocol: Protocol) -> LockedLedger:
 
     Raises NotFound for an unknown referral, ResponsibilityBroken when the stored ledger is not sound.
     """
-    if store.lock_head(unit, referral_id) is None:
+    if not store.lock_head(unit, referral_id):
         raise NotFound
     return LockedLedger(referral_id, protocol, standing_of(read_entries(unit, referral_id), protocol.fallback_owner))
 

@@ -25,7 +25,7 @@ from gateway.services import Services
 from gateway.store import outbox, referrals, registry
 from gateway.store.database import Unit
 from gateway.store.ids import new_id, new_number
-from gateway.store.referrals import OfferRow, ReferralRow
+from gateway.store.referrals import Offer, Referral
 from gateway.store.registry import Organization
 
 OFFER: Final = "offer"
@@ -38,7 +38,7 @@ PROVIDER_POSTURES: Final = frozenset({"covered_entity", "business_associate", "p
 ENDS: Final = {"declined": "decline", "expired": "expire", "withdrawn": "withdraw", "revoked": "revoke"}
 
 
-def _candidates(unit: Unit, referral: ReferralRow, decision: RoutingDecision) -> Iterator[tuple[str, Organization]]:
+def _candidates(unit: Unit, referral: Referral, decision: RoutingDecision) -> Iterator[tuple[str, Organization]]:
     """Organisations still to be asked in this round, in the protocol's order of services."""
     asked = {offer.receiver for offer in referrals.offers_of(unit, referral.id) if offer.round == referral.round}
     for service in decision.targets:
@@ -48,7 +48,7 @@ def _candidates(unit: Unit, referral: ReferralRow, decision: RoutingDecision) ->
                 yield service, organization
 
 
-def _keep_decision(unit: Unit, referral: ReferralRow, decision: RoutingDecision, chosen: str | None) -> None:
+def _keep_decision(unit: Unit, referral: Referral, decision: RoutingDecision, chosen: str | None) -> None:
     referrals.keep_decision(
         unit,
         {
@@ -63,7 +63,7 @@ def _keep_decision(unit: Unit, referral: ReferralRow, decision: RoutingDecision,
     )
 
 
-def _write_offer(unit: Unit, referral: ReferralRow, ledger: LockedLedger, service: str, organization: Organization) -> OfferRow | None:
+def _write_offer(unit: Unit, referral: Referral, ledger: LockedLedger, service: str, organization: Organization) -> Offer | None:
     """Copies, Task and rows of one offer; None when this organisation may not be told of the person."""
     receiver = Receiver(organization, new_number(), service)
     copies = write_copies(unit, origins_of(unit, referral), receiver, referral.id)
@@ -94,7 +94,7 @@ def _write_offer(unit: Unit, referral: ReferralRow, ledger: LockedLedger, servic
         data_class="TASK",
         referral=referral.id,
     )
-    offer = OfferRow(
+    offer = Offer(
         id=new_id(),
         referral=referral.id,
         round=referral.round,
@@ -125,7 +125,7 @@ def _write_offer(unit: Unit, referral: ReferralRow, ledger: LockedLedger, servic
     return offer
 
 
-def origins_of(unit: Unit, referral: ReferralRow) -> list[Held]:
+def origins_of(unit: Unit, referral: Referral) -> list[Held]:
     """The sender's resources of this referral, without the parent Task."""
     ids = [part.resource_id for part in referrals.parts_of(unit, referral.id) if part.name != "task"]
     return list(records.hold_each(unit, ids).values())
@@ -163,7 +163,7 @@ def make_offers(unit: Unit, services: Services, referral_id: str) -> None:
         give_back_to_sender(unit, referral)
 
 
-def give_back_to_sender(unit: Unit, referral: ReferralRow) -> None:
+def give_back_to_sender(unit: Unit, referral: Referral) -> None:
     """Nobody took it: the sender, who held it all along, reads `returned`, at once or where it asked anew at the final time."""
     at = max(unit.now, referral.final_at) if referral.rerouted else unit.now
     referrals.change_referral(unit, referral.id, phase="returned", returned_at=at)
@@ -184,7 +184,7 @@ def say_returned(unit: Unit, services: Services, referral_id: str) -> None:
 
 
 def end_offer(
-    unit: Unit, ledger: LockedLedger, offer: OfferRow, state: str, *, actor: str, authority: str, task: dict[str, Any] | None = None
+    unit: Unit, ledger: LockedLedger, offer: Offer, state: str, *, actor: str, authority: str, task: dict[str, Any] | None = None
 ) -> Held:
     """End an open offer without acceptance: ledger, Task, access and delivery in one.
 
@@ -267,6 +267,6 @@ def prepare_delivery(unit: Unit, services: Services, task_id: str, receiver: str
         return None
 
 
-def lock_for_delivery(unit: Unit, referral: ReferralRow, protocol: Protocol) -> None:
+def lock_for_delivery(unit: Unit, referral: Referral, protocol: Protocol) -> None:
     """Order a sending after every move of the referral that commits before it."""
     ledgers.lock(unit, referral.id, protocol)

@@ -14,12 +14,12 @@ from gateway.referral.offers import DELIVER
 from gateway.referral.protocol import protocol_for
 from gateway.store import outbox, referrals, registry
 from gateway.store.database import Unit
-from gateway.store.referrals import ReferralRow
+from gateway.store.referrals import Referral
 
 ALIVE = ("open", "accepted")
 
 
-def lock_with_others(unit: Unit, referral: ReferralRow) -> list[str]:
+def lock_with_others(unit: Unit, referral: Referral) -> list[str]:
     """Lock a referral and every other live one of its person; returns the ids of the others."""
     others = _others(unit, referral)
     for referral_id in sorted([referral.id, *others]):
@@ -29,7 +29,7 @@ def lock_with_others(unit: Unit, referral: ReferralRow) -> list[str]:
     return others
 
 
-def follow_person(unit: Unit, referral: ReferralRow, others: list[str], *, actor: str) -> None:
+def follow_person(unit: Unit, referral: Referral, others: list[str], *, actor: str) -> None:
     """After the person's record or Consents changed: renew the Patient's copies of the other referrals, end offers it may close.
 
     others: what `lock_with_others` locked.
@@ -49,7 +49,7 @@ def follow_person(unit: Unit, referral: ReferralRow, others: list[str], *, actor
         follow_consent(unit, other_id, actor=actor)
 
 
-def _others(unit: Unit, referral: ReferralRow) -> list[str]:
+def _others(unit: Unit, referral: Referral) -> list[str]:
     patient = next((part for part in referrals.parts_of(unit, referral.id) if part.name == "patient"), None)
     if patient is None:
         return []

@@ -30,7 +30,7 @@ from gateway.referral.tasks import instant
 from gateway.services import Services
 from gateway.store import outbox, referrals
 from gateway.store.database import Unit
-from gateway.store.referrals import OfferRow, ReferralRow
+from gateway.store.referrals import Offer, Referral
 from profiles.issues import Issue
 
 MILESTONE_COLUMNS: Final = {
@@ -87,7 +87,7 @@ def _change(services: Services, caller: Caller, task_id: str, if_match: str | No
     return services.database.write(work)
 
 
-def _again(unit: Unit, task_id: str) -> tuple[OfferRow, ReferralRow]:
+def _again(unit: Unit, task_id: str) -> tuple[Offer, Referral]:
     """Read the rows once more, now that the lock is held."""
     offer = referrals.offer_of_task(unit, task_id)
     referral = referrals.find_referral(unit, offer.referral) if offer else None
@@ -150,9 +150,7 @@ def _same(old: Mapping[str, Any], new: Mapping[str, Any], table: StateTable) -> 
     return all(old.get(name) == new.get(name) for name in names) and _period_end(old) == _period_end(new)
 
 
-def _move(
-    unit: Unit, caller: Caller, ledger: LockedLedger, referral: ReferralRow, offer: OfferRow, held: Held, task: dict[str, Any]
-) -> Held:
+def _move(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referral, offer: Offer, held: Held, task: dict[str, Any]) -> Held:
     """Apply one legal move and all that follows from it; returns the Task as it now is."""
     table = state_table()
     if _same(held.body, task, table):
@@ -183,14 +181,14 @@ def _move(
     return replaced
 
 
-def _acknowledge_once(unit: Unit, caller: Caller, ledger: LockedLedger, offer: OfferRow) -> None:
+def _acknowledge_once(unit: Unit, caller: Caller, ledger: LockedLedger, offer: Offer) -> None:
     """A receiver's system says that it has the request: kept in the ledger the first time, and no move of the Task."""
     known = any(entry.kind == "acknowledge" and entry.offer == offer.id for entry in ledgers.read_entries(unit, ledger.referral))
     if not known:
         _append_acknowledge(unit, caller, ledger, offer, authority=RECEIVED)
 
 
-def _append_acknowledge(unit: Unit, caller: Caller, ledger: LockedLedger, offer: OfferRow, *, authority: str) -> None:
+def _append_acknowledge(unit: Unit, caller: Caller, ledger: LockedLedger, offer: Offer, *, authority: str) -> None:
     """A provisional answer: it is kept and moves nothing."""
     ledgers.append(
         unit,
@@ -204,7 +202,7 @@ def _append_acknowledge(unit: Unit, caller: Caller, ledger: LockedLedger, offer:
     )
 
 
-def _accept(unit: Unit, caller: Caller, ledger: LockedLedger, referral: ReferralRow, offer: OfferRow, *, authority: str) -> None:
+def _accept(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referral, offer: Offer, *, authority: str) -> None:
     """The addressee takes the responsibility; whoever else was asked is withdrawn in the same transaction."""
     end_open_offers(unit, ledger, "withdrawn", actor=caller.client_id, authority="first-acceptance", but=offer.id)
     ledgers.append(
@@ -222,7 +220,7 @@ def _accept(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referral
     outbox.cancel_due(unit, DEADLINE, GATEWAY, offer.id)
 
 
-def _complete(unit: Unit, caller: Caller, ledger: LockedLedger, referral: ReferralRow, offer: OfferRow, *, authority: str) -> None:
+def _complete(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referral, offer: Offer, *, authority: str) -> None:
     ledgers.append(
         unit,
         ledger,
@@ -237,7 +235,7 @@ def _complete(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referr
     referrals.change_referral(unit, referral.id, phase="closed", closed_at=unit.now)
 
 
-def _give_back(unit: Unit, caller: Caller, ledger: LockedLedger, referral: ReferralRow, offer: OfferRow, *, authority: str) -> None:
+def _give_back(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Referral, offer: Offer, *, authority: str) -> None:
     """What fails after acceptance goes to the protocol's fallback owner, who cannot decline.
 
     If the sender has asked for the cancel, the receiver's `cancelled` confirms it and the ledger closes.
@@ -261,7 +259,7 @@ def _give_back(unit: Unit, caller: Caller, ledger: LockedLedger, referral: Refer
         referrals.change_referral(unit, referral.id, phase="closed", closed_at=unit.now)
 
 
-def _note_milestones(unit: Unit, referral: ReferralRow, task: Mapping[str, Any]) -> None:
+def _note_milestones(unit: Unit, referral: Referral, task: Mapping[str, Any]) -> None:
     """Keep when a team set out and came, when contact was made and whether the person engaged; the first time of each stands."""
     columns = [MILESTONE_COLUMNS[name] for name in milestones_in(task)]
     found: dict[str, datetime | None] = {column: unit.now for column in columns if getattr(referral, column) is None}

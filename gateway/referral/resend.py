@@ -27,13 +27,13 @@ from gateway.referral.tasks import instant
 from gateway.services import Services
 from gateway.store import outbox, referrals, registry
 from gateway.store.database import Unit
-from gateway.store.referrals import OfferRow, ReferralRow
+from gateway.store.referrals import Offer, Referral
 from mappings import Mapped
 
 log = structlog.get_logger(__name__)
 
 
-def take_newer(unit: Unit, services: Services, caller: Caller, referral: ReferralRow, mapped: Mapped, revision: int, issues: str) -> None:
+def take_newer(unit: Unit, services: Services, caller: Caller, referral: Referral, mapped: Mapped, revision: int, issues: str) -> None:
     """Apply a newer version of the sender's message to its referral.
 
     What the sender reads of it, `issues` and `next`, follows the message alone, however far the referral has come unseen.
@@ -69,7 +69,7 @@ def take_newer(unit: Unit, services: Services, caller: Caller, referral: Referra
     follow_consent(unit, referral.id, actor=caller.client_id)
 
 
-def _begin_round(unit: Unit, referral: ReferralRow, protocol: Protocol) -> None:
+def _begin_round(unit: Unit, referral: Referral, protocol: Protocol) -> None:
     """The sender asks again after `returned`: the same receipt, a new round with times of its own."""
     closes_at = unit.now + protocol.sender_closes_after
     referrals.change_referral(
@@ -89,7 +89,7 @@ def _begin_round(unit: Unit, referral: ReferralRow, protocol: Protocol) -> None:
     ask_next(unit, referral.id)
 
 
-def _route_again(unit: Unit, ledger: LockedLedger, referral: ReferralRow, decision: RoutingDecision) -> None:
+def _route_again(unit: Unit, ledger: LockedLedger, referral: Referral, decision: RoutingDecision) -> None:
     """Offers the new decision would not have made end; the others get the newer content.
 
     From here on `returned` waits for the final time: said at once, its absence would tell a sender that somebody has accepted.
@@ -105,7 +105,7 @@ def _route_again(unit: Unit, ledger: LockedLedger, referral: ReferralRow, decisi
     ask_next(unit, referral.id)
 
 
-def _tell_holder(unit: Unit, referral: ReferralRow, decision: RoutingDecision) -> None:
+def _tell_holder(unit: Unit, referral: Referral, decision: RoutingDecision) -> None:
     """After acceptance the holder gets the newer content; a new hard stop is put before it and before a person."""
     for offer in referrals.offers_of(unit, referral.id):
         if offer.state != "accepted":
@@ -119,7 +119,7 @@ def _tell_holder(unit: Unit, referral: ReferralRow, decision: RoutingDecision) -
             log.warning("hard stop after acceptance", referral=referral.id, rule=decision.rule, holder=offer.receiver)
 
 
-def _renew(unit: Unit, referral: ReferralRow, offer: OfferRow) -> None:
+def _renew(unit: Unit, referral: Referral, offer: Offer) -> None:
     organization = registry.find_organization(unit, offer.receiver)
     if organization is None:
         return

@@ -16,7 +16,7 @@ from gateway.referral.sender_view import permit_of, word_of
 from gateway.referral.tasks import instant, with_business_status
 from gateway.store import referrals
 from gateway.store.database import Unit
-from gateway.store.referrals import ReferralRow
+from gateway.store.referrals import Referral
 
 OPEN_STATUSES = frozenset({"requested", "accepted", "in-progress", "on-hold"})
 
@@ -46,7 +46,7 @@ def _children(unit: Unit, referral_id: str) -> list[str]:
     return found
 
 
-def _wanted(unit: Unit, referral: ReferralRow, task: dict[str, Any], permit: ViewPermit) -> dict[str, Any]:
+def _wanted(unit: Unit, referral: Referral, task: dict[str, Any], permit: ViewPermit) -> dict[str, Any]:
     word, _ = word_of(referral, permit, unit.now)
     if referral.cancelled_at is not None:
         return {**task, "status": "cancelled"}

@@ -18,7 +18,7 @@ from gateway.referral.tasks import parent_task
 from gateway.store import referrals, registry
 from gateway.store.database import Unit
 from gateway.store.ids import new_id, new_number
-from gateway.store.referrals import Part, ReferralRow
+from gateway.store.referrals import Part, Referral
 from mappings import Mapped
 from profiles import namespace
 
@@ -54,7 +54,7 @@ def _known_patient(unit: Unit, domain: str, patient: Mapping[str, Any]) -> Held 
     return None
 
 
-def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, protocol: Protocol) -> dict[str, Held]:
+def write_sender_record(unit: Unit, referral: Referral, mapped: Mapped, protocol: Protocol) -> dict[str, Held]:
     """Write or renew the sender's resources; returns them by part name."""
     known = {part.name: part for part in referrals.parts_of(unit, referral.id)}
     held = records.hold_each(unit, [part.resource_id for part in known.values()])
@@ -83,7 +83,7 @@ def write_sender_record(unit: Unit, referral: ReferralRow, mapped: Mapped, proto
 
 
 def _renewed(
-    unit: Unit, referral: ReferralRow, contents: Mapping[str, dict[str, Any]], held_of: Mapping[str, Held], known: Mapping[str, Part]
+    unit: Unit, referral: Referral, contents: Mapping[str, dict[str, Any]], held_of: Mapping[str, Held], known: Mapping[str, Part]
 ) -> dict[str, Held]:
     """New versions of what is there and has changed; what the message no longer holds is taken back."""
     written = {}
@@ -107,7 +107,7 @@ def _taken_back(held: Held) -> dict[str, Any] | None:
 
 
 def _parent(
-    unit: Unit, referral: ReferralRow, contents: Mapping[str, dict[str, Any]], ids: Mapping[str, str], protocol: Protocol
+    unit: Unit, referral: Referral, contents: Mapping[str, dict[str, Any]], ids: Mapping[str, str], protocol: Protocol
 ) -> dict[str, Any]:
     sender = registry.find_organization(unit, referral.organization)
     if sender is None:

@@ -23,7 +23,7 @@ from gateway.services import Services
 from gateway.store import outbox, referrals, registry
 from gateway.store.database import Unit
 from gateway.store.ledger import lock_head
-from gateway.store.referrals import ReferralRow
+from gateway.store.referrals import Referral
 
 CALLBACK: Final = "callback"
 TAKEN: Final = frozenset({"accepted", "completed", "given-back"})  # offers that were accepted, whatever came of them
@@ -52,7 +52,7 @@ def has_come(at: datetime | None, now: datetime) -> bool:
     return at is not None and at <= now
 
 
-def word_of(referral: ReferralRow, permit: records.ViewPermit, now: datetime) -> tuple[str, datetime]:
+def word_of(referral: Referral, permit: records.ViewPermit, now: datetime) -> tuple[str, datetime]:
     """The word this sender may read now, and when the fact behind it came true."""
     allowed = view_table().permits[permit.words]
     if permit.also_response:
@@ -67,7 +67,7 @@ def word_of(referral: ReferralRow, permit: records.ViewPermit, now: datetime) ->
     raise AssertionError("the last row always holds")
 
 
-def permit_of(unit: Unit, referral: ReferralRow) -> records.ViewPermit:
+def permit_of(unit: Unit, referral: Referral) -> records.ViewPermit:
     """Ask the one door which words this sender may read at this moment."""
     sender = registry.find_organization(unit, referral.organization)
     if sender is None:
@@ -83,7 +83,7 @@ def permit_of(unit: Unit, referral: ReferralRow) -> records.ViewPermit:
     )
 
 
-def _asked_response(unit: Unit, referral: ReferralRow) -> bool:
+def _asked_response(unit: Unit, referral: Referral) -> bool:
     """Whether the sender asked for a response, and a team that goes out has it or may still get it.
 
     Which services are such teams is in the protocol of what the sender sent; a protocol without any asks for no response.
@@ -98,7 +98,7 @@ def _asked_response(unit: Unit, referral: ReferralRow) -> bool:
     )
 
 
-def current_view(unit: Unit, referral: ReferralRow, permit: records.ViewPermit) -> dict[str, Any]:
+def current_view(unit: Unit, referral: Referral, permit: records.ViewPermit) -> dict[str, Any]:
     """The body of a receipt: receipt, status, since, next, issues."""
     word, since = word_of(referral, permit, unit.now)
     since = referral.view_since if word == referral.view_word else _told_since(word, since, permit)
@@ -136,7 +136,7 @@ def refresh_view(unit: Unit, referral_id: str) -> None:
             outbox.enqueue(unit, CALLBACK, client, referral_id)
 
 
-def disclose(unit: Unit, referral: ReferralRow, reader: Recipient, *, event: str, status: int = 200) -> Disclosed:
+def disclose(unit: Unit, referral: Referral, reader: Recipient, *, event: str, status: int = 200) -> Disclosed:
     """Render the view for one reader; the audit row is written with it."""
     permit = permit_of(unit, referral)
     view = current_view(unit, referral, permit)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Column, Index, Text, bindparam, insert, select
@@ -18,6 +17,7 @@ from sqlmodel import Field
 from gateway.errors import Unavailable
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
+from gateway.store.statements import Statement
 
 
 class AuditEventRow(Row, table=True):
@@ -69,20 +69,25 @@ class AuditRow:
 def insert_audit(unit: Unit, row: AuditRow) -> None:
     """Append a row. Raises Unavailable when it cannot be written: no audit row, no answer."""
     try:
-        for statement in _inserting(unit.connection.dialect.name):
-            unit.connection.execute(statement, {name: getattr(row, name) for name in AuditRow.__slots__})
+        values = {name: getattr(row, name) for name in AuditRow.__slots__}
+        _INSERT.run(unit, values)
+        if unit.connection.dialect.name != "postgresql":
+            _QUEUE.run(unit, values)
     except SQLAlchemyError as fault:
         raise Unavailable from fault
 
 
-@cache
-def _inserting(dialect: str) -> tuple[Any, ...]:
-    """Row and queue entry; one statement on PostgreSQL, where each would cost a way to the server."""
+def _inserting(dialect: str) -> Any:
+    """The row; on PostgreSQL, where each statement would cost a way to the server, its queue entry with it."""
     adding = insert(AUDIT).values({name: bindparam(name) for name in AuditRow.__slots__})
     if dialect != "postgresql":
-        return adding, insert(UNLINKED).values(recorded=bindparam("recorded"), id=bindparam("id"))
+        return adding
     added = adding.returning(AUDIT.c.recorded, AUDIT.c.id).cte("added")
-    return (insert(UNLINKED).from_select(["recorded", "id"], select(added.c.recorded, added.c.id)),)
+    return insert(UNLINKED).from_select(["recorded", "id"], select(added.c.recorded, added.c.id))
+
+
+_INSERT: Final = Statement(_inserting)
+_QUEUE: Final = Statement(insert(UNLINKED))
 
 
 def find_audit(

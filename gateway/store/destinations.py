@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, literal, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Field
 
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
+from gateway.store.statements import Statement
 
 
 class DestinationRow(Row, table=True):
@@ -32,7 +33,18 @@ class DestinationRow(Row, table=True):
 DESTINATION: Final[Any] = DestinationRow.__table__  # type: ignore[attr-defined]
 
 
-_KNOWN: Final = select(literal(1)).where(DESTINATION.c.kind == bindparam("kind"), DESTINATION.c.destination == bindparam("destination"))
+_THIS: Final = and_(DESTINATION.c.kind == bindparam("of_kind"), DESTINATION.c.destination == bindparam("to"))
+_KNOWN: Final = Statement(select(literal_column("1")).where(_THIS))
+_REACHED: Final = Statement(
+    update(DESTINATION)
+    .where(_THIS, or_(DESTINATION.c.failures > 0, DESTINATION.c.open_until.is_not(None)))
+    .values(failures=0, open_until=None)
+)
+_KEEP_ABILITY: Final = Statement(
+    update(DESTINATION)
+    .where(_THIS, DESTINATION.c.conditional_create.is_distinct_from(bindparam("ability", type_=Boolean)))
+    .values(conditional_create=bindparam("ability", type_=Boolean))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +70,18 @@ def upserting(dialect: str, table: Any) -> Any:
 
 def know_destination(unit: Unit, kind: str, destination: str) -> None:
     """Make sure that claims see this destination."""
-    if unit.connection.execute(_KNOWN, {"kind": kind, "destination": destination}).first() is None:
+    if _KNOWN.first(unit, {"of_kind": kind, "to": destination}) is None:
         unit.connection.execute(upsert(unit, DESTINATION).values(kind=kind, destination=destination, failures=0).on_conflict_do_nothing())
 
 
-def may_be_called(now: datetime) -> ColumnElement[bool]:
+def may_be_called(now: Any) -> ColumnElement[bool]:
     """True in SQL for a destination whose circuit is closed, or open for long enough to be probed."""
     return or_(DESTINATION.c.open_until.is_(None), DESTINATION.c.open_until <= now)
 
 
 def note_reached(unit: Unit, kind: str, destination: str) -> None:
     """The peer answered for itself, be it with a refusal: its circuit closes."""
-    unit.connection.execute(
-        update(DESTINATION)
-        .where(_is(kind, destination), or_(DESTINATION.c.failures > 0, DESTINATION.c.open_until.is_not(None)))
-        .values(failures=0, open_until=None)
-    )
+    _REACHED.run(unit, {"of_kind": kind, "to": destination})
 
 
 def note_failure(unit: Unit, kind: str, destination: str) -> int:
@@ -104,11 +112,7 @@ def let_through(unit: Unit, kind: str, destination: str) -> None:
 
 def keep_ability(unit: Unit, kind: str, destination: str, *, conditional_create: bool) -> None:
     """Keep what the peer's CapabilityStatement says, for whoever finds an interrupted delivery to it."""
-    unit.connection.execute(
-        update(DESTINATION)
-        .where(_is(kind, destination), DESTINATION.c.conditional_create.is_distinct_from(conditional_create))
-        .values(conditional_create=conditional_create)
-    )
+    _KEEP_ABILITY.run(unit, {"of_kind": kind, "to": destination, "ability": conditional_create})
 
 
 def find_destination(unit: Unit, kind: str, destination: str) -> Destination | None:

@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.rows import Row
+from gateway.store.statements import Statement
 from gateway.store.units import RunAgain, Unit
 
 _KEY: Final = 0x6372_6765  # one advisory lock a database
@@ -36,21 +37,30 @@ class EpochRow(Row, table=True):
 
 
 _EPOCH = EpochRow.__table__  # type: ignore[attr-defined]
-_READ: Final = select(_EPOCH.c.number).where(_EPOCH.c.name == _NAME)
+_READ: Final = Statement(select(_EPOCH.c.number).where(_EPOCH.c.name == _NAME))
+_RAISE: Final = Statement(update(_EPOCH).where(_EPOCH.c.name == _NAME).values(number=_EPOCH.c.number + 1))
+_BEGIN: Final = Statement(insert(_EPOCH))
+_TRY: Final = {
+    "shared": Statement(select(func.pg_try_advisory_xact_lock_shared(_KEY))),
+    "exclusive": Statement(select(func.pg_try_advisory_xact_lock(_KEY))),
+}
+_TAKE: Final = {
+    "shared": Statement(select(func.pg_advisory_xact_lock_shared(_KEY))),
+    "exclusive": Statement(select(func.pg_advisory_xact_lock(_KEY))),
+}
 
 
 def read_epoch(unit: Unit) -> int:
     """The epoch as this unit sees it; 0 before the first narrowing."""
-    number = unit.connection.execute(_READ).scalar_one_or_none()
-    return int(number) if number is not None else 0
+    row = _READ.first(unit)
+    return int(row[0]) if row is not None else 0
 
 
 def narrow(unit: Unit) -> None:
     """Begin a new epoch: to be called by every write that takes from what somebody may see."""
     _hold(unit, "exclusive")
-    changed = unit.connection.execute(update(_EPOCH).where(_EPOCH.c.name == _NAME).values(number=_EPOCH.c.number + 1))
-    if changed.rowcount == 0:
-        unit.connection.execute(insert(_EPOCH).values(name=_NAME, number=1))
+    if _RAISE.run(unit) == 0:
+        _BEGIN.run(unit, {"name": _NAME, "number": 1})
 
 
 def confirm_epoch(unit: Unit, seen: int) -> None:
@@ -64,17 +74,17 @@ def _hold(unit: Unit, mode: str) -> None:
     """Take the epoch lock without waiting, or have the work run again with the lock first."""
     if unit.connection.dialect.name != "postgresql" or unit.advisory_locks.get(_KEY) in (mode, "exclusive"):
         return
-    attempt = func.pg_try_advisory_xact_lock(_KEY) if mode == "exclusive" else func.pg_try_advisory_xact_lock_shared(_KEY)
-    if not unit.connection.execute(select(attempt)).scalar_one():
+    taken = _TRY[mode].first(unit)
+    if taken is None or not taken[0]:
         raise RunAgain(_take_exclusive if mode == "exclusive" else _take_shared)
     unit.advisory_locks[_KEY] = mode
 
 
 def _take_shared(unit: Unit) -> None:
-    unit.connection.execute(select(func.pg_advisory_xact_lock_shared(_KEY)))
+    _TAKE["shared"].first(unit)
     unit.advisory_locks[_KEY] = "shared"
 
 
 def _take_exclusive(unit: Unit) -> None:
-    unit.connection.execute(select(func.pg_advisory_xact_lock(_KEY)))
+    _TAKE["exclusive"].first(unit)
     unit.advisory_locks[_KEY] = "exclusive"

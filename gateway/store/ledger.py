@@ -13,6 +13,7 @@ from sqlmodel import Field
 
 from gateway.store.database import Unit
 from gateway.store.rows import Row
+from gateway.store.statements import Statement
 
 
 class LedgerHeadRow(Row, table=True):
@@ -39,26 +40,25 @@ class LedgerEntryRow(Row, table=True):
 
 _HEAD = LedgerHeadRow.__table__  # type: ignore[attr-defined]
 _ENTRY = LedgerEntryRow.__table__  # type: ignore[attr-defined]
-_ADD_HEAD: Final = insert(_HEAD)
-_LOCK_HEAD: Final = select(_HEAD).where(_HEAD.c.referral == bindparam("key")).with_for_update()
-_MOVE_HEAD: Final = (
+_ADD_HEAD: Final = Statement(insert(_HEAD))
+_LOCK_HEAD: Final = Statement(select(_HEAD.c.holder).where(_HEAD.c.referral == bindparam("key")).with_for_update())
+_MOVE_HEAD: Final = Statement(
     update(_HEAD)
     .where(_HEAD.c.referral == bindparam("key"))
     .values({name: bindparam(name) for name in ("sequence", "holder", "hash", "closed")})
 )
-_ADD_ENTRY: Final = insert(_ENTRY)
-_ENTRIES_OF: Final = select(_ENTRY.c.content).where(_ENTRY.c.referral == bindparam("key")).order_by(_ENTRY.c.sequence)
+_ADD_ENTRY: Final = Statement(insert(_ENTRY))
+_ENTRIES_OF: Final = Statement(select(_ENTRY.c.content).where(_ENTRY.c.referral == bindparam("key")).order_by(_ENTRY.c.sequence))
 
 
 def open_ledger(unit: Unit, referral_id: str, holder: str) -> None:
     """Create the head of a new referral, before its first entry."""
-    unit.connection.execute(_ADD_HEAD, {"referral": referral_id, "sequence": 0, "holder": holder, "hash": "", "closed": False})
+    _ADD_HEAD.run(unit, {"referral": referral_id, "sequence": 0, "holder": holder, "hash": "", "closed": False})
 
 
-def lock_head(unit: Unit, referral_id: str) -> LedgerHeadRow | None:
-    """Take the referral's lock for the rest of this unit (a row lock on PostgreSQL; the write section on SQLite)."""
-    row = unit.connection.execute(_LOCK_HEAD, {"key": referral_id}).mappings().first()
-    return LedgerHeadRow(**row) if row is not None else None
+def lock_head(unit: Unit, referral_id: str) -> bool:
+    """Take the referral's lock for the rest of this unit (PostgreSQL: a row lock; SQLite: the write section); False: no ledger."""
+    return _LOCK_HEAD.first(unit, {"key": referral_id}) is not None
 
 
 def holder_of(unit: Unit, referral_id: str) -> str | None:
@@ -69,15 +69,14 @@ def holder_of(unit: Unit, referral_id: str) -> str | None:
 def add_entry(unit: Unit, referral_id: str, sequence: int, content: dict[str, Any], *, holder: str, closed: bool) -> None:
     """Append an entry and move the head; the caller holds the lock."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    unit.connection.execute(_ADD_ENTRY, {"referral": referral_id, "sequence": sequence, "content": text})
+    _ADD_ENTRY.run(unit, {"referral": referral_id, "sequence": sequence, "content": text})
     moved = {"sequence": sequence, "holder": holder, "hash": content["hash"], "closed": closed}
-    unit.connection.execute(_MOVE_HEAD, {"key": referral_id, **moved})
+    _MOVE_HEAD.run(unit, {"key": referral_id, **moved})
 
 
 def entries_of(unit: Unit, referral_id: str) -> list[dict[str, Any]]:
     """All entries of a referral in order."""
-    rows = unit.connection.execute(_ENTRIES_OF, {"key": referral_id})
-    return [json.loads(row[0]) for row in rows]
+    return [json.loads(content) for content in _ENTRIES_OF.scalars(unit, {"key": referral_id})]
 
 
 def ledgers(unit: Unit) -> list[str]:

@@ -18,6 +18,7 @@ from sqlmodel import Field
 from gateway.store.database import Unit
 from gateway.store.ids import new_id
 from gateway.store.rows import Instant, JsonText, Row
+from gateway.store.statements import Statement
 
 
 class IntakeMessageRow(Row, table=True):
@@ -65,8 +66,8 @@ class Message:
 
 
 _COLUMNS = [_MESSAGE.c[name] for name in Message.__slots__]
-_INSERT: Final = insert(_MESSAGE)
-_REVISIONS: Final = (
+_INSERT: Final = Statement(insert(_MESSAGE))
+_REVISIONS: Final = Statement(
     select(*_COLUMNS)
     .where(
         _MESSAGE.c.organization == bindparam("organization"),
@@ -91,7 +92,7 @@ def lock_key(unit: Unit, organization: str, format_name: str, message_key: str) 
 def find_message(unit: Unit, organization: str, format_name: str, message_key: str) -> list[Message]:
     """Every revision of a message that came, the lowest first."""
     asked = {"organization": organization, "format": format_name, "message_key": message_key}
-    return [Message(*row) for row in unit.connection.execute(_REVISIONS, asked)]
+    return [Message(*row) for row in _REVISIONS.all(unit, asked)]
 
 
 def messages_of(unit: Unit, referral: str) -> list[Message]:
@@ -118,8 +119,8 @@ def keep_message(
     cuts: (pointer, keyed hash) of what was cut out of it.
     """
     message_id = new_id()
-    unit.connection.execute(
-        _INSERT,
+    _INSERT.run(
+        unit,
         {
             "id": message_id,
             "organization": organization,

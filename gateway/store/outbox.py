@@ -16,13 +16,28 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import Column, ColumnElement, Index, Text, UniqueConstraint, and_, case, func, literal, literal_column, select, text, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Index,
+    Text,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlmodel import Field
 
 from gateway.store import destinations
 from gateway.store.database import Unit
 from gateway.store.ids import new_id
 from gateway.store.rows import Instant, Row
+from gateway.store.statements import Statement
 
 State = Literal["due", "claimed", "sending", "done", "dead", "unknown", "dropped"]
 Verdict = Literal["done", "retry", "dead", "unknown", "dropped"]
@@ -88,7 +103,9 @@ OUTBOX: Final[Any] = OutboxRow.__table__  # type: ignore[attr-defined]
 LEASED: Final[tuple[ColumnElement[str], ...]] = (
     literal_column("'claimed'"),
     literal_column("'sending'"),
-)  # literals, so that planners see the partial index fit
+)  # literals, so that planners see the partial index fit, and no list to a Statement
+
+WAITING: Final[tuple[ColumnElement[str], ...]] = (literal_column("'due'"), literal_column("'claimed'"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +148,6 @@ class Result:
     issue_codes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A row as a person sees it."""
-
-    id: str
-    kind: str
-    destination: str
-    subject: str
-    state: State
-    generation: int
-    sent_generation: int
-    due_at: datetime
-    attempt: int
-    tries: int
-    first_attempt_at: datetime | None
-    finished_at: datetime | None
-    last_status: int | None
-    last_issue_codes: tuple[str, ...]
-
-
 # --- written by the referral, in its own transaction ---
 
 
@@ -175,12 +172,11 @@ def enqueue(unit: Unit, kind: str, destination: str, subject: str, *, due_at: da
         "tries": 0,
         "last_issue_codes": "[]",
     }
-    unit.connection.execute(_enqueueing(unit.connection.dialect.name), fresh)
+    _ENQUEUE.run(unit, fresh)
 
 
-@cache
 def _enqueueing(dialect: str) -> Any:
-    statement = destinations.upserting(dialect, OUTBOX)
+    statement = destinations.upserting(dialect, OUTBOX).values({name: bindparam(name) for name in _FRESH})
     dirty = {
         "generation": OUTBOX.c.generation + 1,
         "state": case((OUTBOX.c.state.in_(LEASED), OUTBOX.c.state), else_="due"),
@@ -193,38 +189,72 @@ def _enqueueing(dialect: str) -> Any:
     return statement.on_conflict_do_update(index_elements=["kind", "destination", "subject"], set_=dirty)
 
 
+_FRESH: Final = (
+    "id",
+    "kind",
+    "destination",
+    "subject",
+    "state",
+    "generation",
+    "sending_generation",
+    "sent_generation",
+    "held_generation",
+    "due_at",
+    "attempt",
+    "tries",
+    "last_issue_codes",
+)
+_ENQUEUE: Final = Statement(_enqueueing)
+_WHAT: Final = and_(OUTBOX.c.kind == bindparam("of_kind"), OUTBOX.c.destination == bindparam("to"), OUTBOX.c.subject == bindparam("about"))
+_MINE: Final = and_(OUTBOX.c.id == bindparam("row"), OUTBOX.c.lease_token == bindparam("token"), OUTBOX.c.attempt == bindparam("claim"))
+"""The fence: this claim, and no later one."""
+
+_LOOK_AT: Final = Statement(select(OUTBOX.c.id, OUTBOX.c.state, OUTBOX.c.held_generation).where(_WHAT).with_for_update())
+_DROP: Final = Statement(
+    update(OUTBOX).where(OUTBOX.c.id == bindparam("row")).values(state="dropped", finished_at=bindparam("finished_at"))
+)
+_CANCEL: Final = Statement(
+    update(OUTBOX).where(_WHAT, OUTBOX.c.state.in_(WAITING)).values(state="dropped", finished_at=bindparam("finished_at"))
+)
+CLAIM_COLUMNS: Final = tuple(OUTBOX.c[name] for name in Claimed.__slots__)
+_BEGIN: Final = Statement(
+    update(OUTBOX)
+    .where(_MINE, OUTBOX.c.state == literal_column("'claimed'"))
+    .values(state="sending", sending_generation=OUTBOX.c.generation, lease_until=bindparam("until", type_=Instant))
+    .returning(*CLAIM_COLUMNS)
+)
+_RENEW: Final = Statement(update(OUTBOX).where(_MINE, OUTBOX.c.state.in_(LEASED)).values(lease_until=bindparam("until", type_=Instant)))
+_RELEASE: Final = Statement(
+    update(OUTBOX)
+    .where(_MINE, OUTBOX.c.state == literal_column("'claimed'"))
+    .values(state="due", lease_token=None, lease_until=None, worker=None)
+)
+_UNDER_WAY: Final = Statement(
+    select(OUTBOX.c.state, OUTBOX.c.generation, OUTBOX.c.sending_generation, OUTBOX.c.held_generation).where(_MINE).with_for_update()
+)
+
+
 def drop(unit: Unit, kind: str, destination: str, subject: str) -> Dropped:
     """What was to be sent may not be any more.
 
     Returns "dropped" when the peer holds nothing of it, "sent" when it holds or may hold an earlier state (the caller
     may enqueue again to tell it), "absent" when there never was such a row.
     """
-    row = unit.connection.execute(
-        select(OUTBOX.c.id, OUTBOX.c.state, OUTBOX.c.held_generation).where(_what(kind, destination, subject)).with_for_update()
-    ).first()
-    if row is None:
+    found = _LOOK_AT.first(unit, _named(kind, destination, subject))
+    if found is None:
         return "absent"
-    if row.state == "sending":
+    row, state, held_generation = found
+    if state == "sending":
         return "sent"
-    if row.state != "done":
+    if state != "done":
         # the token stays: the worker that holds the claim finds the row dropped when it wants to begin
-        unit.connection.execute(update(OUTBOX).where(OUTBOX.c.id == row.id).values(state="dropped", finished_at=unit.now))
-    return "sent" if row.held_generation > 0 else "dropped"
+        _DROP.run(unit, {"row": row, "finished_at": unit.now})
+    return "sent" if held_generation > 0 else "dropped"
 
 
 def cancel_due(unit: Unit, kind: str, destination: str, subject: str) -> None:
     """A job that waits is not needed any more; does nothing where there is none."""
-    unit.connection.execute(
-        update(OUTBOX)
-        .where(_what(kind, destination, subject), OUTBOX.c.state.in_(("due", "claimed")))
-        .values(state="dropped", finished_at=unit.now)
-    )
-
-
-def peer_may_hold(unit: Unit, kind: str, destination: str, subject: str) -> bool:
-    """Whether the peer holds, or may hold, something of this subject."""
-    found = unit.connection.execute(select(OUTBOX.c.held_generation, OUTBOX.c.state).where(_what(kind, destination, subject))).first()
-    return found is not None and (found.held_generation > 0 or found.state == "sending")
+    _CANCEL.run(unit, {**_named(kind, destination, subject), "finished_at": unit.now})
 
 
 # --- the worker's steps ---
@@ -237,35 +267,22 @@ def begin_sending(unit: Unit, claimed: Claimed, *, lease_seconds: float, conditi
     caller rolls back and sends nothing. conditional_create: what the peer says of itself; kept for whoever finds this
     row if we die. The lease starts anew.
     """
-    row = (
-        unit.connection.execute(
-            update(OUTBOX)
-            .where(_mine(claimed), OUTBOX.c.state == "claimed")
-            .values(
-                state="sending",
-                sending_generation=OUTBOX.c.generation,
-                lease_until=unit.now + timedelta(seconds=lease_seconds),
-            )
-            .returning(OUTBOX)
-        )
-        .mappings()
-        .first()
-    )
+    row = _BEGIN.first(unit, {**_fence(claimed), "until": unit.now + timedelta(seconds=lease_seconds)})
     if row is None:
         return None
     if conditional_create is not None:
         destinations.keep_ability(unit, claimed.kind, claimed.destination, conditional_create=conditional_create)
-    return as_claimed(row)
+    return Claimed(*row)
 
 
 def renew(unit: Unit, claimed: Claimed, *, lease_seconds: float) -> bool:
     """Start the lease anew; False when it was lost."""
-    return _change(unit, and_(_mine(claimed), OUTBOX.c.state.in_(LEASED)), lease_until=unit.now + timedelta(seconds=lease_seconds))
+    return _RENEW.run(unit, {**_fence(claimed), "until": unit.now + timedelta(seconds=lease_seconds)}) == 1
 
 
 def release(unit: Unit, claimed: Claimed) -> bool:
     """Give a claimed row back untried (the worker stops, or came too late to begin)."""
-    return _change(unit, and_(_mine(claimed), OUTBOX.c.state == "claimed"), state="due", lease_token=None, lease_until=None, worker=None)
+    return _RELEASE.run(unit, _fence(claimed)) == 1
 
 
 def finish(unit: Unit, claimed: Claimed, result: Result) -> bool:
@@ -273,13 +290,10 @@ def finish(unit: Unit, claimed: Claimed, result: Result) -> bool:
 
     A row that became dirty meanwhile is due again. A job whose own effect was to cancel its row is finished as it is.
     """
-    row = unit.connection.execute(
-        select(OUTBOX.c.state, OUTBOX.c.generation, OUTBOX.c.sending_generation, OUTBOX.c.held_generation, OUTBOX.c.due_at)
-        .where(_mine(claimed))
-        .with_for_update()
-    ).first()
-    if row is None or row.state not in ("claimed", "sending", "dropped"):
+    row = _UNDER_WAY.first(unit, _fence(claimed))
+    if row is None or row[0] not in ("claimed", "sending", "dropped"):
         return False
+    state, generation, sending_generation, held_generation = row
     values: dict[str, Any] = {
         "lease_token": None,
         "lease_until": None,
@@ -287,99 +301,39 @@ def finish(unit: Unit, claimed: Claimed, result: Result) -> bool:
         "last_status": result.status,
         "last_issue_codes": json.dumps(list(result.issue_codes)),
     }
-    tried = row.sending_generation if row.state == "sending" else claimed.generation
-    if row.state == "sending" and result.may_hold and row.held_generation == 0:
+    tried = sending_generation if state == "sending" else claimed.generation
+    if state == "sending" and result.may_hold and held_generation == 0:
         values["held_generation"] = tried
     if result.verdict == "done":
         values |= {"sent_generation": tried, "tries": 0}
-    if row.state != "dropped":
-        values |= _next(unit, result, dirty=row.generation > tried)
-    return _change(unit, _mine(claimed), **values)
+    if state != "dropped":
+        values |= _next(unit, result, dirty=generation > tried)
+    statement = _finishing(tuple(values), has_failed=state != "dropped" and result.verdict == "retry")
+    return statement.run(unit, {**_fence(claimed), **values, "now": unit.now}) == 1
+
+
+@cache
+def _finishing(names: tuple[str, ...], *, has_failed: bool) -> Statement:
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    if has_failed:
+        began = func.coalesce(OUTBOX.c.first_attempt_at, bindparam("now", type_=Instant))
+        values |= {"tries": OUTBOX.c.tries + 1, "first_attempt_at": began}
+    return Statement(update(OUTBOX).where(_MINE).values(values))
 
 
 def _next(unit: Unit, result: Result, *, dirty: bool) -> dict[str, Any]:
     """State and time after a try."""
     if result.verdict == "retry":
-        failed = {"tries": OUTBOX.c.tries + 1, "first_attempt_at": func.coalesce(OUTBOX.c.first_attempt_at, instant(unit.now))}
-        return {"state": "due", "due_at": unit.now + result.wait, **failed}
+        return {"state": "due", "due_at": unit.now + result.wait}
     if dirty:
         # due_at was set by the event; a peer that refused the older state is asked about the newer one
         return {"state": "due"}
     return {"state": result.verdict, "finished_at": unit.now}
 
 
-# --- for a person ---
+def _named(kind: str, destination: str, subject: str) -> dict[str, Any]:
+    return {"of_kind": kind, "to": destination, "about": subject}
 
 
-def dead_letters(unit: Unit) -> list[Delivery]:
-    """What was given up, oldest first."""
-    return _in_state(unit, "dead")
-
-
-def unknowns(unit: Unit) -> list[Delivery]:
-    """What may or may not have arrived, oldest first."""
-    return _in_state(unit, "unknown")
-
-
-def find_delivery(unit: Unit, delivery: str) -> Delivery | None:
-    """One row by its id."""
-    row = unit.connection.execute(select(OUTBOX).where(OUTBOX.c.id == delivery)).mappings().first()
-    return _delivery(row) if row is not None else None
-
-
-def replay(unit: Unit, delivery: str) -> bool:
-    """Try a dead or unknown row again, now and under the same delivery id; False when it is neither."""
-    row = unit.connection.execute(
-        update(OUTBOX)
-        .where(OUTBOX.c.id == delivery, OUTBOX.c.state.in_(("dead", "unknown")))
-        .values(state="due", due_at=unit.now, tries=0, first_attempt_at=None, finished_at=None)
-        .returning(OUTBOX.c.kind, OUTBOX.c.destination)
-    ).first()
-    if row is not None:
-        destinations.let_through(unit, row.kind, row.destination)
-    return row is not None
-
-
-def discard(unit: Unit, delivery: str) -> bool:
-    """Give up a dead or unknown row for good; False when it is neither."""
-    looked_at = and_(OUTBOX.c.id == delivery, OUTBOX.c.state.in_(("dead", "unknown")))
-    return _change(unit, looked_at, state="dropped", finished_at=unit.now)
-
-
-def counts(unit: Unit) -> dict[tuple[str, str], int]:
-    """Rows by (kind, state)."""
-    rows = unit.connection.execute(select(OUTBOX.c.kind, OUTBOX.c.state, func.count()).group_by(OUTBOX.c.kind, OUTBOX.c.state))
-    return {(kind, state): count for kind, state, count in rows}
-
-
-def _in_state(unit: Unit, state: str) -> list[Delivery]:
-    rows = unit.connection.execute(select(OUTBOX).where(OUTBOX.c.state == state).order_by(OUTBOX.c.id))
-    return [_delivery(row) for row in rows.mappings()]
-
-
-def _delivery(row: Any) -> Delivery:
-    values = {name: row[name] for name in Delivery.__slots__}
-    return Delivery(**{**values, "last_issue_codes": tuple(json.loads(row["last_issue_codes"]))})
-
-
-def as_claimed(row: Any) -> Claimed:
-    """A claim from a row just written."""
-    return Claimed(**{name: row[name] for name in Claimed.__slots__})
-
-
-def _what(kind: str, destination: str, subject: str) -> ColumnElement[bool]:
-    return and_(OUTBOX.c.kind == kind, OUTBOX.c.destination == destination, OUTBOX.c.subject == subject)
-
-
-def _mine(claimed: Claimed) -> ColumnElement[bool]:
-    """The fence: this claim, and no later one."""
-    return and_(OUTBOX.c.id == claimed.id, OUTBOX.c.lease_token == claimed.lease_token, OUTBOX.c.attempt == claimed.attempt)
-
-
-def _change(unit: Unit, where: ColumnElement[bool], **values: Any) -> bool:
-    return unit.connection.execute(update(OUTBOX).where(where).values(**values)).rowcount == 1
-
-
-def instant(at: datetime) -> Any:
-    """A time as a bound value of the column's own type, where SQLAlchemy could not tell it."""
-    return literal(at, Instant())
+def _fence(claimed: Claimed) -> dict[str, Any]:
+    return {"row": claimed.id, "token": claimed.lease_token, "claim": claimed.attempt}

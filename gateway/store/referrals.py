@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Column, Index, Text, bindparam, insert, select, update
@@ -15,6 +16,7 @@ from sqlmodel import Field
 
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
+from gateway.store.statements import Statement
 
 
 class ReferralRow(Row, table=True):
@@ -99,6 +101,57 @@ class RoutingDecisionRow(Row, table=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Referral:
+    """A row of `referral` as read."""
+
+    id: str
+    receipt: str
+    organization: str
+    format: str
+    message_key: str
+    revision: int
+    protocol: str
+    phase: str
+    round: int
+    rerouted: bool
+    routing: str
+    issues: str
+    next_step: str
+    view_word: str
+    view_since: datetime
+    entered_at: datetime
+    final_at: datetime
+    closes_at: datetime
+    accepted_by: str | None = None
+    accepted_at: datetime | None = None
+    en_route_at: datetime | None = None
+    on_scene_at: datetime | None = None
+    contact_made_at: datetime | None = None
+    engaged_at: datetime | None = None
+    not_engaged_at: datetime | None = None
+    returned_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A row of `offer` as read."""
+
+    id: str
+    referral: str
+    round: int
+    receiver: str
+    service: str
+    task_id: str
+    placer: str
+    state: str
+    offered_at: datetime
+    accept_by: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A part of a message and the resource that holds it."""
 
@@ -113,112 +166,127 @@ _OFFER = OfferRow.__table__  # type: ignore[attr-defined]
 _DECISION = RoutingDecisionRow.__table__  # type: ignore[attr-defined]
 
 
-_INSERT: Final = {table: insert(table) for table in (_REFERRAL, _PART, _OFFER, _DECISION)}
-_REFERRAL_BY_ID: Final = select(_REFERRAL).where(_REFERRAL.c.id == bindparam("key"))
-_REFERRAL_BY_RECEIPT: Final = select(_REFERRAL).where(_REFERRAL.c.receipt == bindparam("key"))
-_REFERRAL_BY_MESSAGE: Final = select(_REFERRAL).where(
-    _REFERRAL.c.organization == bindparam("organization"),
-    _REFERRAL.c.format == bindparam("format"),
-    _REFERRAL.c.message_key == bindparam("message_key"),
+_REFERRAL_COLUMNS: Final = [_REFERRAL.c[name] for name in Referral.__slots__]
+_OFFER_COLUMNS: Final = [_OFFER.c[name] for name in Offer.__slots__]
+_KEY: Final[Any] = bindparam("key")
+_ADD_REFERRAL: Final = Statement(insert(_REFERRAL))
+_ADD_PART: Final = Statement(insert(_PART))
+_ADD_OFFER: Final = Statement(insert(_OFFER))
+_ADD_DECISION: Final = Statement(insert(_DECISION))
+_REFERRAL_BY_ID: Final = Statement(select(*_REFERRAL_COLUMNS).where(_REFERRAL.c.id == _KEY))
+_REFERRAL_BY_RECEIPT: Final = Statement(select(*_REFERRAL_COLUMNS).where(_REFERRAL.c.receipt == _KEY))
+_REFERRAL_BY_MESSAGE: Final = Statement(
+    select(*_REFERRAL_COLUMNS).where(
+        _REFERRAL.c.organization == bindparam("sender"),
+        _REFERRAL.c.format == bindparam("form"),
+        _REFERRAL.c.message_key == _KEY,
+    )
 )
-_PARTS_OF: Final = select(_PART).where(_PART.c.referral == bindparam("key")).order_by(_PART.c.name)
-_OFFERS_OF: Final = select(_OFFER).where(_OFFER.c.referral == bindparam("key")).order_by(_OFFER.c.offered_at, _OFFER.c.id)
-_OFFER_BY_ID: Final = select(_OFFER).where(_OFFER.c.id == bindparam("key"))
-_OFFER_BY_TASK: Final = select(_OFFER).where(_OFFER.c.task_id == bindparam("key"))
+_PARTS_OF: Final = Statement(
+    select(_PART.c.name, _PART.c.resource_type, _PART.c.resource_id).where(_PART.c.referral == _KEY).order_by(_PART.c.name)
+)
+_WITH_RESOURCE: Final = Statement(select(_PART.c.referral).where(_PART.c.resource_id == _KEY).order_by(_PART.c.referral))
+_OFFERS_OF: Final = Statement(select(*_OFFER_COLUMNS).where(_OFFER.c.referral == _KEY).order_by(_OFFER.c.offered_at, _OFFER.c.id))
+_OFFER_BY_ID: Final = Statement(select(*_OFFER_COLUMNS).where(_OFFER.c.id == _KEY))
+_OFFER_BY_TASK: Final = Statement(select(*_OFFER_COLUMNS).where(_OFFER.c.task_id == _KEY))
 
 
-def _one(unit: Unit, statement: Any, **asked: str) -> dict[str, Any] | None:
-    row = unit.connection.execute(statement, asked).mappings().first()
-    return dict(row) if row is not None else None
+@cache
+def _changing(table: Any, names: tuple[str, ...]) -> Statement:
+    return Statement(update(table).where(table.c.id == _KEY).values({name: bindparam(name) for name in names}))
 
 
-def add_referral(unit: Unit, values: dict[str, Any]) -> ReferralRow:
-    """Insert a referral; `values` are its columns."""
-    unit.connection.execute(_INSERT[_REFERRAL], values)
-    return ReferralRow(**values)
+def add_referral(unit: Unit, referral: Referral) -> None:
+    """Insert a referral."""
+    _ADD_REFERRAL.run(unit, _columns(referral))
 
 
-def find_referral(unit: Unit, referral_id: str) -> ReferralRow | None:
+def _columns(row: Referral | Offer) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__slots__}
+
+
+def _referral(unit: Unit, statement: Statement, values: dict[str, Any]) -> Referral | None:
+    row = statement.first(unit, values)
+    return Referral(*row) if row is not None else None
+
+
+def find_referral(unit: Unit, referral_id: str) -> Referral | None:
     """Read a referral by id; take the ledger's lock first when what is read decides a write."""
-    found = _one(unit, _REFERRAL_BY_ID, key=referral_id)
-    return ReferralRow(**found) if found else None
+    return _referral(unit, _REFERRAL_BY_ID, {"key": referral_id})
 
 
-def find_by_receipt(unit: Unit, receipt: str, organization: str) -> ReferralRow | None:
+def find_by_receipt(unit: Unit, receipt: str, organization: str) -> Referral | None:
     """Read a sender's own referral; a foreign receipt is as unknown as one that never was."""
-    found = _one(unit, _REFERRAL_BY_RECEIPT, key=receipt)
-    return ReferralRow(**found) if found and found["organization"] == organization else None
+    found = _referral(unit, _REFERRAL_BY_RECEIPT, {"key": receipt})
+    return found if found and found.organization == organization else None
 
 
-def find_by_any_receipt(unit: Unit, receipt: str) -> ReferralRow | None:
+def find_by_any_receipt(unit: Unit, receipt: str) -> Referral | None:
     """Read a referral by its receipt alone: for the operator's commands, never for a caller."""
-    found = _one(unit, _REFERRAL_BY_RECEIPT, key=receipt)
-    return ReferralRow(**found) if found else None
+    return _referral(unit, _REFERRAL_BY_RECEIPT, {"key": receipt})
 
 
-def find_by_message(unit: Unit, organization: str, format_name: str, message_key: str) -> ReferralRow | None:
+def find_by_message(unit: Unit, organization: str, format_name: str, message_key: str) -> Referral | None:
     """Read the referral a sender's message key stands for."""
-    found = _one(unit, _REFERRAL_BY_MESSAGE, organization=organization, format=format_name, message_key=message_key)
-    return ReferralRow(**found) if found else None
+    return _referral(unit, _REFERRAL_BY_MESSAGE, {"sender": organization, "form": format_name, "key": message_key})
 
 
 def change_referral(unit: Unit, referral_id: str, **values: Any) -> None:
     """Set columns of a referral whose ledger head this unit has locked."""
-    unit.connection.execute(update(_REFERRAL).where(_REFERRAL.c.id == referral_id).values(**values))
+    _changing(_REFERRAL, tuple(values)).run(unit, {"key": referral_id, **values})
 
 
 def add_parts(unit: Unit, referral_id: str, parts: Sequence[Part]) -> None:
     """Note which resources hold the parts of the message."""
-    if parts:
-        rows = [
+    _ADD_PART.run_each(
+        unit,
+        [
             {"referral": referral_id, "name": part.name, "resource_type": part.resource_type, "resource_id": part.resource_id}
             for part in parts
-        ]
-        unit.connection.execute(_INSERT[_PART], rows)
+        ],
+    )
 
 
 def parts_of(unit: Unit, referral_id: str) -> list[Part]:
     """The parts of a referral, ordered by name."""
-    rows = unit.connection.execute(_PARTS_OF, {"key": referral_id}).mappings()
-    return [Part(row["name"], row["resource_type"], row["resource_id"]) for row in rows]
+    return [Part(*row) for row in _PARTS_OF.all(unit, {"key": referral_id})]
 
 
 def referrals_with_resource(unit: Unit, resource_id: str) -> list[str]:
     """The referrals a resource of the sender's domain is part of, oldest first."""
-    rows = unit.connection.execute(select(_PART.c.referral).where(_PART.c.resource_id == resource_id).order_by(_PART.c.referral))
-    return [row[0] for row in rows]
+    return _WITH_RESOURCE.scalars(unit, {"key": resource_id})
 
 
-def add_offer(unit: Unit, offer: OfferRow) -> None:
+def add_offer(unit: Unit, offer: Offer) -> None:
     """Insert an offer."""
-    unit.connection.execute(_INSERT[_OFFER], offer.model_dump())
+    _ADD_OFFER.run(unit, _columns(offer))
 
 
-def offers_of(unit: Unit, referral_id: str) -> list[OfferRow]:
+def offers_of(unit: Unit, referral_id: str) -> list[Offer]:
     """All offers of a referral, oldest first."""
-    return [OfferRow(**row) for row in unit.connection.execute(_OFFERS_OF, {"key": referral_id}).mappings()]
+    return [Offer(*row) for row in _OFFERS_OF.all(unit, {"key": referral_id})]
 
 
-def find_offer(unit: Unit, offer_id: str) -> OfferRow | None:
+def find_offer(unit: Unit, offer_id: str) -> Offer | None:
     """Read one offer by id."""
-    found = _one(unit, _OFFER_BY_ID, key=offer_id)
-    return OfferRow(**found) if found else None
+    row = _OFFER_BY_ID.first(unit, {"key": offer_id})
+    return Offer(*row) if row is not None else None
 
 
-def offer_of_task(unit: Unit, task_id: str) -> OfferRow | None:
+def offer_of_task(unit: Unit, task_id: str) -> Offer | None:
     """Read the offer a receiver's Task stands for."""
-    found = _one(unit, _OFFER_BY_TASK, key=task_id)
-    return OfferRow(**found) if found else None
+    row = _OFFER_BY_TASK.first(unit, {"key": task_id})
+    return Offer(*row) if row is not None else None
 
 
 def change_offer(unit: Unit, offer_id: str, **values: Any) -> None:
     """Set columns of an offer whose referral's ledger head this unit has locked."""
-    unit.connection.execute(update(_OFFER).where(_OFFER.c.id == offer_id).values(**values))
+    _changing(_OFFER, tuple(values)).run(unit, {"key": offer_id, **values})
 
 
 def keep_decision(unit: Unit, values: dict[str, Any]) -> None:
     """Store one routing decision; `values` are its columns."""
-    unit.connection.execute(_INSERT[_DECISION], values)
+    _ADD_DECISION.run(unit, values)
 
 
 def decisions_of(unit: Unit, referral_id: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from sqlmodel import Field
 
 from gateway.store.database import Unit
 from gateway.store.rows import JsonText, Row
+from gateway.store.statements import Statement
 
 
 class OrganizationRow(Row, table=True):
@@ -62,12 +63,18 @@ _CLIENT = ClientRow.__table__  # type: ignore[attr-defined]
 
 _ORGANIZATIONS: Final = "registry.organizations"
 _PURPOSES: Final = "registry.purposes"
-_ONE_ORGANIZATION: Final = select(_ORGANIZATION).where(_ORGANIZATION.c.key == bindparam("key"))
-_PURPOSES_OF: Final = select(_CLIENT.c.purposes).where(_CLIENT.c.organization == bindparam("key"))
-_SERVING: Final = (
+_ONE_ORGANIZATION: Final = Statement(select(_ORGANIZATION).where(_ORGANIZATION.c.key == bindparam("of")))
+_ONE_CLIENT: Final = Statement(select(_CLIENT).where(_CLIENT.c.id == bindparam("of")))
+_PURPOSES_OF: Final = Statement(select(_CLIENT.c.purposes).where(_CLIENT.c.organization == bindparam("of")))
+_CALLBACKS: Final = Statement(
+    select(_CLIENT.c.id, _CLIENT.c.callback)
+    .where(_CLIENT.c.organization == bindparam("of"), _CLIENT.c.callback.is_not(None), _CLIENT.c.suspended.is_(False))
+    .order_by(_CLIENT.c.id)
+)
+_SERVING: Final = Statement(
     select(_ORGANIZATION)
     .join(_SERVICE, _SERVICE.c.organization == _ORGANIZATION.c.key)
-    .where(_SERVICE.c.service == bindparam("service"))
+    .where(_SERVICE.c.service == bindparam("of"))
     .order_by(_ORGANIZATION.c.key)
 )
 
@@ -110,7 +117,7 @@ def find_organization(unit: Unit, key: str) -> Organization | None:
     """An organisation by its key; read once a unit."""
     known: dict[str, Organization | None] = unit.memo.setdefault(_ORGANIZATIONS, {})
     if key not in known:
-        row = unit.connection.execute(_ONE_ORGANIZATION, {"key": key}).mappings().first()
+        row = _ONE_ORGANIZATION.mapping(unit, {"of": key})
         known[key] = _organization(row) if row is not None else None
     return known[key]
 
@@ -123,7 +130,7 @@ def organizations(unit: Unit) -> list[Organization]:
 
 def organizations_serving(unit: Unit, service: str) -> list[Organization]:
     """The candidates for a service, by key, so that the order is the same every time."""
-    return [_organization(row) for row in unit.connection.execute(_SERVING, {"service": service}).mappings()]
+    return [_organization(row) for row in _SERVING.mappings(unit, {"of": service})]
 
 
 def put_organization(unit: Unit, organization: Organization) -> None:
@@ -149,7 +156,7 @@ def put_organization(unit: Unit, organization: Organization) -> None:
 
 def client_of(unit: Unit, client_id: str) -> Client | None:
     """A registered client, suspended or not."""
-    row = unit.connection.execute(select(_CLIENT).where(_CLIENT.c.id == client_id)).mappings().first()
+    row = _ONE_CLIENT.mapping(unit, {"of": client_id})
     return _client(row) if row is not None else None
 
 
@@ -177,19 +184,14 @@ def put_client(unit: Unit, client: Client) -> None:
 
 def callback_of(unit: Unit, organization: str) -> list[tuple[str, str]]:
     """(client id, address) of every system of an organisation that wants to be called back; suspended ones are not."""
-    query = (
-        select(_CLIENT.c.id, _CLIENT.c.callback)
-        .where(_CLIENT.c.organization == organization, _CLIENT.c.callback.is_not(None), _CLIENT.c.suspended.is_(False))
-        .order_by(_CLIENT.c.id)
-    )
-    return [(row[0], row[1]) for row in unit.connection.execute(query)]
+    return [(row[0], row[1]) for row in _CALLBACKS.all(unit, {"of": organization})]
 
 
 def organization_purposes(unit: Unit, key: str) -> frozenset[str]:
     """Every purpose some client of an organisation is registered for; read once a unit."""
     known: dict[str, frozenset[str]] = unit.memo.setdefault(_PURPOSES, {})
     if key not in known:
-        known[key] = frozenset(purpose for row in unit.connection.execute(_PURPOSES_OF, {"key": key}) for purpose in row[0])
+        known[key] = frozenset(purpose for purposes in _PURPOSES_OF.scalars(unit, {"of": key}) for purpose in purposes)
     return known[key]
 
 

@@ -15,8 +15,9 @@ from sqlalchemy import Column, Index, Text, bindparam, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.database import Unit
-from gateway.store.destinations import upsert
+from gateway.store.destinations import upserting
 from gateway.store.rows import Instant, Row
+from gateway.store.statements import Statement, one_of
 
 
 class ResourceRow(Row, table=True):
@@ -102,70 +103,82 @@ class Stored:
 _COLUMNS = [_RESOURCE.c[name] for name in Stored.__slots__]
 
 
-_INSERT_RESOURCE: Final = insert(_RESOURCE)
-_INSERT_VERSION: Final = insert(_VERSION)
-_INSERT_MEMBERSHIP: Final = insert(_REFERRAL)
-_MEMBERSHIP: Final = select(_REFERRAL.c.resource).where(
-    _REFERRAL.c.resource == bindparam("resource"), _REFERRAL.c.referral == bindparam("referral")
+_REFERRAL_KEY: Final = _REFERRAL.c.referral == bindparam("referral")
+_IN_DOMAIN: Final = _RESOURCE.c.domain == bindparam("domain")
+_INSERT_RESOURCE: Final = Statement(insert(_RESOURCE))
+_INSERT_VERSION: Final = Statement(insert(_VERSION))
+_INSERT_MEMBERSHIP: Final = Statement(insert(_REFERRAL))
+_RENEW: Final = Statement(
+    update(_RESOURCE)
+    .where(_RESOURCE.c.id == bindparam("key"), _RESOURCE.c.version == bindparam("expected"))
+    .values({name: bindparam(name) for name in ("version", "last_updated", "origin_version", "visibility_class", "body")})
 )
-_IDS: Final[Any] = bindparam("ids", expanding=True)
-_BY_ID: Final = select(*_COLUMNS).where(_RESOURCE.c.id.in_(_IDS)).order_by(_RESOURCE.c.id)
-_DOMAINS_BY_ID: Final = select(_RESOURCE.c.id, _RESOURCE.c.domain).where(_RESOURCE.c.id.in_(_IDS))
-_REFERRALS_OF: Final = (
-    select(_REFERRAL.c.resource, _REFERRAL.c.referral).where(_REFERRAL.c.resource.in_(_IDS)).order_by(_REFERRAL.c.referral)
+_MEMBERSHIP: Final = Statement(select(_REFERRAL.c.resource).where(_REFERRAL.c.resource == bindparam("resource"), _REFERRAL_KEY))
+_BY_ID: Final = Statement(lambda dialect: select(*_COLUMNS).where(one_of(_RESOURCE.c.id, "ids", dialect)).order_by(_RESOURCE.c.id))
+_DOMAINS_BY_ID: Final = Statement(lambda dialect: select(_RESOURCE.c.id, _RESOURCE.c.domain).where(one_of(_RESOURCE.c.id, "ids", dialect)))
+_REFERRALS_OF: Final = Statement(
+    lambda dialect: (
+        select(_REFERRAL.c.resource, _REFERRAL.c.referral)
+        .where(one_of(_REFERRAL.c.resource, "ids", dialect))
+        .order_by(_REFERRAL.c.referral)
+    )
 )
-_COPY_IDS: Final = select(_RESOURCE.c.id).where(_RESOURCE.c.origin_id.in_(_IDS)).order_by(_RESOURCE.c.id)
-_COPIES: Final = select(*_COLUMNS).where(_RESOURCE.c.origin_id.in_(_IDS)).order_by(_RESOURCE.c.id)
-_COPIES_IN: Final = _COPIES.where(_RESOURCE.c.domain == bindparam("domain"))
-_OF_REFERRAL: Final = (
-    select(*_COLUMNS)
-    .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
-    .where(_REFERRAL.c.referral == bindparam("referral"))
-    .order_by(_RESOURCE.c.id)
+_COPY_IDS: Final = Statement(
+    lambda dialect: select(_RESOURCE.c.id).where(one_of(_RESOURCE.c.origin_id, "ids", dialect)).order_by(_RESOURCE.c.id)
 )
-_OF_REFERRAL_IN: Final = _OF_REFERRAL.where(_RESOURCE.c.domain == bindparam("domain"))
-_MEMBERS: Final = (
-    select(_RESOURCE.c.id, _RESOURCE.c.origin_id)
-    .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
-    .where(_REFERRAL.c.referral.in_(_IDS), _RESOURCE.c.type == bindparam("type"))
-    .distinct()
-    .order_by(_RESOURCE.c.id)
+_CLASSES: Final = Statement(lambda dialect: select(_CLASS.c.id).where(one_of(_CLASS.c.id, "ids", dialect)))
+_INSERT_CLASS: Final = Statement(lambda dialect: upserting(dialect, _CLASS).on_conflict_do_nothing())
+
+
+def _copies(dialect: str) -> Any:
+    return select(*_COLUMNS).where(one_of(_RESOURCE.c.origin_id, "ids", dialect)).order_by(_RESOURCE.c.id)
+
+
+_COPIES: Final = Statement(_copies)
+_COPIES_IN: Final = Statement(lambda dialect: _copies(dialect).where(_IN_DOMAIN))
+_MEMBERS_OF: Final = select(*_COLUMNS).join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id).where(_REFERRAL_KEY).order_by(_RESOURCE.c.id)
+_OF_REFERRAL: Final = Statement(_MEMBERS_OF)
+_OF_REFERRAL_IN: Final = Statement(_MEMBERS_OF.where(_IN_DOMAIN))
+_MEMBERS: Final = Statement(
+    lambda dialect: (
+        select(_RESOURCE.c.id, _RESOURCE.c.origin_id)
+        .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
+        .where(one_of(_REFERRAL.c.referral, "ids", dialect), _RESOURCE.c.type == bindparam("type"))
+        .distinct()
+        .order_by(_RESOURCE.c.id)
+    )
 )
-_OWN_REQUEST: Final = (
-    select(_RESOURCE.c.domain)
-    .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
-    .where(_REFERRAL.c.referral == bindparam("referral"), _RESOURCE.c.type == "ServiceRequest", _RESOURCE.c.origin_id.is_(None))
-    .order_by(_RESOURCE.c.id)
-    .limit(1)
+_OWN_REQUESTS: Final = Statement(
+    lambda dialect: (
+        select(_REFERRAL.c.referral, _RESOURCE.c.domain)
+        .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
+        .where(one_of(_REFERRAL.c.referral, "ids", dialect), _RESOURCE.c.type == "ServiceRequest", _RESOURCE.c.origin_id.is_(None))
+        .order_by(_RESOURCE.c.id)
+    )
 )
-_CLASSES: Final = select(_CLASS.c.id).where(_CLASS.c.id.in_(_IDS))
 
 
 def insert_resources(unit: Unit, stored: Sequence[Stored], *, author: str) -> None:
     """Store the first versions of some resources and their membership."""
-    unit.connection.execute(_INSERT_RESOURCE, [{name: getattr(each, name) for name in Stored.__slots__} for each in stored])
-    unit.connection.execute(_INSERT_VERSION, [_version(each, author) for each in stored])
-    memberships = [{"resource": each.id, "referral": each.referral} for each in stored if each.referral is not None]
-    if memberships:
-        unit.connection.execute(_INSERT_MEMBERSHIP, memberships)
+    _INSERT_RESOURCE.run_each(unit, [{name: getattr(each, name) for name in Stored.__slots__} for each in stored])
+    _INSERT_VERSION.run_each(unit, [_version(each, author) for each in stored])
+    _INSERT_MEMBERSHIP.run_each(unit, [{"resource": each.id, "referral": each.referral} for each in stored if each.referral is not None])
 
 
 def update_resource(unit: Unit, stored: Stored, *, expected_version: int, author: str) -> bool:
     """Store the next version; False when the current one is no longer `expected_version` (nothing is written)."""
-    changed = unit.connection.execute(
-        update(_RESOURCE)
-        .where(_RESOURCE.c.id == stored.id, _RESOURCE.c.version == expected_version)
-        .values(
-            version=stored.version,
-            last_updated=stored.last_updated,
-            origin_version=stored.origin_version,
-            visibility_class=stored.visibility_class,
-            body=stored.body,
-        )
-    )
-    if changed.rowcount != 1:
+    renewed = {
+        "key": stored.id,
+        "expected": expected_version,
+        "version": stored.version,
+        "last_updated": stored.last_updated,
+        "origin_version": stored.origin_version,
+        "visibility_class": stored.visibility_class,
+        "body": stored.body,
+    }
+    if _RENEW.run(unit, renewed) != 1:
         return False
-    unit.connection.execute(_INSERT_VERSION, _version(stored, author))
+    _INSERT_VERSION.run(unit, _version(stored, author))
     return True
 
 
@@ -183,9 +196,9 @@ def _version(stored: Stored, author: str) -> dict[str, object]:
 def add_to_referral(unit: Unit, resource_id: str, referral: str) -> bool:
     """Make a resource part of a referral; False when it already was."""
     membership = {"resource": resource_id, "referral": referral}
-    if unit.connection.execute(_MEMBERSHIP, membership).first() is not None:
+    if _MEMBERSHIP.first(unit, membership) is not None:
         return False
-    unit.connection.execute(_INSERT_MEMBERSHIP, membership)
+    _INSERT_MEMBERSHIP.run(unit, membership)
     return True
 
 
@@ -198,7 +211,7 @@ def find_resources(unit: Unit, resource_ids: Sequence[str]) -> list[Stored]:
     """The current rows of several resources, ordered by id; unknown ids are left out."""
     if not resource_ids:
         return []
-    return [Stored(*row) for row in unit.connection.execute(_BY_ID, {"ids": sorted(set(resource_ids))})]
+    return [Stored(*row) for row in _BY_ID.all(unit, {"ids": sorted(set(resource_ids))})]
 
 
 def find_copies(unit: Unit, origin_ids: Iterable[str], domain: str | None = None) -> list[Stored]:
@@ -207,15 +220,15 @@ def find_copies(unit: Unit, origin_ids: Iterable[str], domain: str | None = None
     if not wanted:
         return []
     if domain is None:
-        return [Stored(*row) for row in unit.connection.execute(_COPIES, {"ids": wanted})]
-    return [Stored(*row) for row in unit.connection.execute(_COPIES_IN, {"ids": wanted, "domain": domain})]
+        return [Stored(*row) for row in _COPIES.all(unit, {"ids": wanted})]
+    return [Stored(*row) for row in _COPIES_IN.all(unit, {"ids": wanted, "domain": domain})]
 
 
 def resources_of(unit: Unit, referral: str, domain: str | None = None) -> list[Stored]:
     """The resources of a referral, in one domain or in all, oldest first."""
     if domain is None:
-        return [Stored(*row) for row in unit.connection.execute(_OF_REFERRAL, {"referral": referral})]
-    return [Stored(*row) for row in unit.connection.execute(_OF_REFERRAL_IN, {"referral": referral, "domain": domain})]
+        return [Stored(*row) for row in _OF_REFERRAL.all(unit, {"referral": referral})]
+    return [Stored(*row) for row in _OF_REFERRAL_IN.all(unit, {"referral": referral, "domain": domain})]
 
 
 def resources_in(unit: Unit, domain: str, resource_type: str | None = None) -> list[Stored]:
@@ -228,24 +241,23 @@ def resources_in(unit: Unit, domain: str, resource_type: str | None = None) -> l
 
 def members(unit: Unit, referrals: Iterable[str], resource_type: str) -> list[tuple[str, str | None]]:
     """(id, origin id) of the resources of one type in any of these referrals, in all domains."""
-    rows = unit.connection.execute(_MEMBERS, {"ids": sorted(set(referrals)), "type": resource_type})
-    return [(row[0], row[1]) for row in rows]
+    return [(row[0], row[1]) for row in _MEMBERS.all(unit, {"ids": sorted(set(referrals)), "type": resource_type})]
 
 
 def copy_ids(unit: Unit, origin_ids: Iterable[str]) -> list[str]:
     """Ids of the copies of some origins, in all domains."""
-    return [row[0] for row in unit.connection.execute(_COPY_IDS, {"ids": sorted(set(origin_ids))})]
+    return _COPY_IDS.scalars(unit, {"ids": sorted(set(origin_ids))})
 
 
 def domains_by_id(unit: Unit, resource_ids: Iterable[str]) -> dict[str, str]:
     """The domain of each of these resources; unknown ids are left out."""
-    return {row[0]: row[1] for row in unit.connection.execute(_DOMAINS_BY_ID, {"ids": sorted(set(resource_ids))})}
+    return {row[0]: row[1] for row in _DOMAINS_BY_ID.all(unit, {"ids": sorted(set(resource_ids))})}
 
 
-def own_request_domain(unit: Unit, referral: str) -> str | None:
-    """The domain of a referral's own ServiceRequest, which is no copy: its sender's."""
-    row = unit.connection.execute(_OWN_REQUEST, {"referral": referral}).first()
-    return str(row[0]) if row is not None else None
+def own_request_domains(unit: Unit, referrals: Iterable[str]) -> dict[str, str]:
+    """The domain of each referral's own ServiceRequest, which is no copy: its sender's. One without is left out."""
+    rows = _OWN_REQUESTS.all(unit, {"ids": sorted(set(referrals))})
+    return {row[0]: row[1] for row in reversed(rows)}
 
 
 def referrals_of(unit: Unit, resource_ids: Iterable[str]) -> dict[str, list[str]]:
@@ -253,7 +265,7 @@ def referrals_of(unit: Unit, resource_ids: Iterable[str]) -> dict[str, list[str]
     wanted = sorted(set(resource_ids))
     found: dict[str, list[str]] = {resource_id: [] for resource_id in wanted}
     if wanted:
-        for resource_id, referral in unit.connection.execute(_REFERRALS_OF, {"ids": wanted}):
+        for resource_id, referral in _REFERRALS_OF.all(unit, {"ids": wanted}):
             found[resource_id].append(referral)
     return found
 
@@ -288,11 +300,10 @@ class VisibilityClass:
 def keep_classes(unit: Unit, classes: Iterable[VisibilityClass]) -> None:
     """Make the rows of classes that have none yet."""
     wanted = {each.id: each for each in classes}
-    known = {row[0] for row in unit.connection.execute(_CLASSES, {"ids": sorted(wanted)})}
+    known = set(_CLASSES.scalars(unit, {"ids": sorted(wanted)}))
     missing = [
         {"id": key, "domain": each.domain, "data_class": each.data_class, "labels": each.labels, "element_class": each.element_class}
         for key, each in sorted(wanted.items())
         if key not in known
     ]
-    if missing:
-        unit.connection.execute(upsert(unit, _CLASS).on_conflict_do_nothing(), missing)
+    _INSERT_CLASS.run_each(unit, missing)

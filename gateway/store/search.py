@@ -17,6 +17,7 @@ from sqlmodel import Field
 from gateway.store.criteria import BASE, Principal, Query, Reference, Token
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
+from gateway.store.statements import Statement, one_of
 from gateway.store.visible import _VISIBLE, permitted
 
 
@@ -72,28 +73,41 @@ class Indexed:
     references: Sequence[Reference]
 
 
-_INSERT_TOKEN: Final = insert(_TOKEN)
-_INSERT_REFERENCE: Final = insert(_REFERENCE)
-_DELETE_TOKENS: Final = delete(_TOKEN).where(_TOKEN.c.resource == bindparam("id"))
-_DELETE_REFERENCES: Final = delete(_REFERENCE).where(_REFERENCE.c.resource == bindparam("id"))
-_REFERRERS: Final = select(_REFERENCE.c.resource).where(
-    _REFERENCE.c.type == bindparam("type"),
-    _REFERENCE.c.param == bindparam("param"),
-    _REFERENCE.c.target.in_(bindparam("targets", expanding=True)),
+_INSERT_TOKEN: Final = Statement(insert(_TOKEN))
+_INSERT_REFERENCE: Final = Statement(insert(_REFERENCE))
+_DELETE_TOKENS: Final = Statement(delete(_TOKEN).where(_TOKEN.c.resource == bindparam("id")))
+_DELETE_REFERENCES: Final = Statement(delete(_REFERENCE).where(_REFERENCE.c.resource == bindparam("id")))
+_REFERRERS: Final = Statement(
+    lambda dialect: (
+        select(_REFERENCE.c.resource, _REFERENCE.c.target)
+        .where(
+            _REFERENCE.c.type == bindparam("of_type"),
+            _REFERENCE.c.param == bindparam("by"),
+            one_of(_REFERENCE.c.target, "targets", dialect),
+        )
+        .order_by(_REFERENCE.c.resource)
+    )
 )
+_HOLDERS: Final = Statement(
+    select(_TOKEN.c.resource)
+    .where(
+        _TOKEN.c.type == bindparam("of_type"),
+        _TOKEN.c.param == "identifier",
+        _TOKEN.c.system == bindparam("in_system"),
+        _TOKEN.c.code == bindparam("value"),
+    )
+    .order_by(_TOKEN.c.resource)
+)
+_SEAL_KEY: Final = Statement(select(_SEAL.c.key).where(_SEAL.c.name == "continuation"))
 
 
 def index_resources(unit: Unit, resources: Sequence[Indexed], *, are_new: bool = False) -> None:
     """Put these index rows in the place of those the resources had. are_new: they had none."""
     for resource in () if are_new else resources:
-        unit.connection.execute(_DELETE_TOKENS, {"id": resource.id})
-        unit.connection.execute(_DELETE_REFERENCES, {"id": resource.id})
-    token_rows = [row for resource in resources for row in _token_rows(resource)]
-    if token_rows:
-        unit.connection.execute(_INSERT_TOKEN, token_rows)
-    reference_rows = [row for resource in resources for row in _reference_rows(resource)]
-    if reference_rows:
-        unit.connection.execute(_INSERT_REFERENCE, reference_rows)
+        _DELETE_TOKENS.run(unit, {"id": resource.id})
+        _DELETE_REFERENCES.run(unit, {"id": resource.id})
+    _INSERT_TOKEN.run_each(unit, [row for resource in resources for row in _token_rows(resource)])
+    _INSERT_REFERENCE.run_each(unit, [row for resource in resources for row in _reference_rows(resource)])
 
 
 def _token_rows(resource: Indexed) -> Iterator[dict[str, str]]:
@@ -192,24 +206,20 @@ def count_matches(unit: Unit, query: Query, principal: Principal, *, cap: int, h
 
 def holders_of_identifier(unit: Unit, resource_type: str, system: str, value: str) -> list[str]:
     """Ids of resources with this identifier, whoever may see them; for the layers below the doors only."""
-    query = select(_TOKEN.c.resource).where(
-        _TOKEN.c.type == resource_type, _TOKEN.c.param == "identifier", _TOKEN.c.system == system, _TOKEN.c.code == value
-    )
-    return [row[0] for row in unit.connection.execute(query.order_by(_TOKEN.c.resource))]
+    return _HOLDERS.scalars(unit, {"of_type": resource_type, "in_system": system, "value": value})
 
 
-def referrers(unit: Unit, resource_type: str, param: str, targets: Iterable[str]) -> list[str]:
-    """Ids of resources of a type that refer to one of the targets; for the layers below the doors only."""
+def referrers(unit: Unit, resource_type: str, param: str, targets: Iterable[str]) -> list[tuple[str, str]]:
+    """(id, target) of each resource of a type that refers to one of the targets; for the layers below the doors only."""
     wanted = sorted(set(targets))
     if not wanted:
         return []
-    rows = unit.connection.execute(_REFERRERS, {"type": resource_type, "param": param, "targets": wanted})
-    return sorted({row[0] for row in rows})
+    return [(row[0], row[1]) for row in _REFERRERS.all(unit, {"of_type": resource_type, "by": param, "targets": wanted})]
 
 
 def find_seal(unit: Unit) -> bytes | None:
     """The key that seals continuation links, if it was made."""
-    row = unit.connection.execute(select(_SEAL.c.key).where(_SEAL.c.name == "continuation")).first()
+    row = _SEAL_KEY.first(unit)
     return bytes(row[0]) if row is not None else None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
-from gateway.errors import Unavailable
+from gateway.store.units import TransactionLost
 
 BUSY_SECONDS: Final = 2.0
 """Our own writers never meet in SQLite; a backup tool or a shell may hold its lock for a moment."""
@@ -27,10 +27,6 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA trusted_schema=OFF",
 )
 _READER_PRAGMAS: Final = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA trusted_schema=OFF")
-
-
-class TransactionLost(Unavailable):
-    """SQLite rolled the whole transaction back; nothing more may run in it."""
 
 
 _ARGUMENTS: Final = {"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None}

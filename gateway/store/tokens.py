@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, delete, insert, select, tuple_
-from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+from sqlalchemy import Integer, Table, bindparam, delete, insert, select, tuple_
 from sqlmodel import Field
 
+from gateway.store.destinations import upserting
 from gateway.store.registry import ClientRow, OrganizationRow
 from gateway.store.rows import Instant, Row
+from gateway.store.statements import Statement
 from gateway.store.units import Unit
 
 SWEEP_ROWS: Final = 20
@@ -91,7 +91,7 @@ class FoundToken:
 
 
 # Built once: this is the one query of every request.
-_FIND: Final = (
+_FIND: Final = Statement(
     select(
         _TOKEN.c.token_id,
         _TOKEN.c.client,
@@ -111,49 +111,67 @@ _FIND: Final = (
     .where(_TOKEN.c.digest == bindparam("digest"))
 )
 
+_INSERT: Final = Statement(insert(_TOKEN))
+_IS_USED: Final = Statement(
+    select(_REPLAY.c.expires_at).where(
+        _REPLAY.c.issuer == bindparam("by"), _REPLAY.c.jti_digest == bindparam("jti"), _REPLAY.c.expires_at > bindparam("now")
+    )
+)
+
+
+def _using(dialect: str) -> Any:
+    statement = upserting(dialect, _REPLAY)
+    return statement.on_conflict_do_update(
+        index_elements=[_REPLAY.c.issuer, _REPLAY.c.jti_digest],
+        set_={"expires_at": statement.excluded.expires_at},
+        where=_REPLAY.c.expires_at <= bindparam("now", type_=Instant),
+    ).returning(_REPLAY.c.expires_at)
+
+
+def _sweeping(table: Table) -> Any:
+    """Delete a few rows long past their time. Two sweeps at once pass each other by; neither waits."""
+    keys = list(table.primary_key.columns)
+    old: Any = (
+        select(*keys).where(table.c.expires_at < bindparam("before")).order_by(table.c.expires_at).limit(bindparam("most", type_=Integer))
+    )
+    return delete(table).where(tuple_(*keys).in_(old.with_for_update(skip_locked=True)))
+
+
+_USE: Final = Statement(_using)
+_SWEEP_TOKENS: Final = Statement(_sweeping(_TOKEN))
+_SWEEP_REPLAYS: Final = Statement(_sweeping(_REPLAY))
+
 
 def insert_token(unit: Unit, new: NewToken) -> None:
     """Keep a token, and sweep a few that are long past their time."""
-    unit.connection.execute(
-        insert(_TOKEN).values(
-            digest=_digest(new.token),
-            token_id=new.token_id,
-            client=new.client,
-            organization=new.organization,
-            scopes=new.scopes,
-            purpose=new.purpose,
-            issued_at=unit.now,
-            expires_at=unit.now + new.lifetime,
-        )
+    _INSERT.run(
+        unit,
+        {
+            "digest": _digest(new.token),
+            "token_id": new.token_id,
+            "client": new.client,
+            "organization": new.organization,
+            "scopes": new.scopes,
+            "purpose": new.purpose,
+            "issued_at": unit.now,
+            "expires_at": unit.now + new.lifetime,
+        },
     )
-    _sweep(unit, _TOKEN, before=unit.now - SWEEP_AFTER)
+    _SWEEP_TOKENS.run(unit, {"before": unit.now - SWEEP_AFTER, "most": SWEEP_ROWS})
 
 
 def find_token(unit: Unit, token: str) -> FoundToken | None:
     """A token, expired or not, whose client and organisation are still registered."""
-    row = unit.connection.execute(_FIND, {"digest": _digest(token)}).first()
+    row = _FIND.mapping(unit, {"digest": _digest(token)})
     if row is None:
         return None
-    return FoundToken(
-        token_id=row.token_id,
-        client=row.client,
-        organization=row.organization,
-        scopes=row.scopes,
-        purpose=row.purpose,
-        is_expired=row.expires_at <= unit.now,
-        suspended=bool(row.suspended),
-        registered_organization=row.registered_organization,
-        registered_scopes=row.registered_scopes,
-        registered_purposes=frozenset(row.registered_purposes),
-        organization_name=row.organization_name,
-        postures=frozenset(row.postures),
-    )
+    expires_at, purposes, postures = row.pop("expires_at"), row.pop("registered_purposes"), row.pop("postures")
+    return FoundToken(**row, is_expired=expires_at <= unit.now, registered_purposes=frozenset(purposes), postures=frozenset(postures))
 
 
 def is_used(unit: Unit, issuer: str, jti: str, *, now: datetime) -> bool:
     """Whether an assertion was used and is not past its time; asked before the write section, where `use_assertion` decides."""
-    query = select(_REPLAY.c.expires_at).where(_REPLAY.c.issuer == issuer, _REPLAY.c.jti_digest == _digest(jti), _REPLAY.c.expires_at > now)
-    return unit.connection.execute(query).first() is not None
+    return _IS_USED.first(unit, {"by": issuer, "jti": _digest(jti), "now": now}) is not None
 
 
 def use_assertion(unit: Unit, issuer: str, jti: str, *, expires_at: datetime, now: datetime) -> bool:
@@ -162,27 +180,11 @@ def use_assertion(unit: Unit, issuer: str, jti: str, *, expires_at: datetime, no
     now: the time `exp` was compared with. Not the unit's stamp, which stays ahead of a clock that was set back: rows would look
     expired, and be swept, while their assertions are still taken.
     """
-    make = insert_postgresql if unit.connection.dialect.name == "postgresql" else insert_sqlite
-    statement = make(_REPLAY).values(issuer=issuer, jti_digest=_digest(jti), expires_at=expires_at)
     # on PostgreSQL the second waits here for the first to commit and then finds its row unexpired
-    taken = statement.on_conflict_do_update(
-        index_elements=[_REPLAY.c.issuer, _REPLAY.c.jti_digest],
-        set_={"expires_at": statement.excluded.expires_at},
-        where=_REPLAY.c.expires_at <= now,
-    ).returning(_REPLAY.c.expires_at)
-    if unit.connection.execute(taken).first() is None:
+    if _USE.first(unit, {"issuer": issuer, "jti_digest": _digest(jti), "expires_at": expires_at, "now": now}) is None:
         return False
-    _sweep(unit, _REPLAY, before=now - SWEEP_AFTER)
+    _SWEEP_REPLAYS.run(unit, {"before": now - SWEEP_AFTER, "most": SWEEP_ROWS})
     return True
-
-
-def _sweep(unit: Unit, table: Table, *, before: datetime) -> None:
-    """Delete a few rows long past their time. Two sweeps at once pass each other by; neither waits."""
-    keys = list(table.primary_key.columns)
-    old: Any = (
-        select(*keys).where(table.c.expires_at < before).order_by(table.c.expires_at).limit(SWEEP_ROWS).with_for_update(skip_locked=True)
-    )
-    unit.connection.execute(delete(table).where(tuple_(*keys).in_(old)))
 
 
 def _digest(text: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from gateway.errors import Unavailable
+
 FAR_FUTURE: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -27,6 +29,10 @@ class Unit:
     shown_before: datetime = FAR_FUTURE
     advisory_locks: dict[int, str] = field(default_factory=dict)  # PostgreSQL: key → "shared" or "exclusive", held until the end
     memo: dict[str, Any] = field(default_factory=dict)
+
+
+class TransactionLost(Unavailable):
+    """SQLite rolled the whole transaction back; nothing more may run in it."""
 
 
 class RunAgain(Exception):

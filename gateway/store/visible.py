@@ -10,16 +10,16 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Index, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Index, and_, bindparam, delete, func, select, update
 from sqlmodel import Field
 
 from gateway.store.criteria import BASE, Principal
 from gateway.store.database import Unit
 from gateway.store.destinations import upserting
 from gateway.store.rows import Instant, Row
+from gateway.store.statements import Statement, one_of
 
 
 class VisibleRow(Row, table=True):
@@ -69,20 +69,32 @@ _PARTY = PartyRow.__table__  # type: ignore[attr-defined]
 _GRANT = GrantRow.__table__  # type: ignore[attr-defined]
 
 
-_IDS: Final[Any] = bindparam("ids", expanding=True)
-_DELETE_PERMITS: Final = delete(_VISIBLE).where(_VISIBLE.c.resource.in_(_IDS))
-_PARTIES: Final = select(_PARTY).where(_PARTY.c.referral.in_(_IDS)).order_by(_PARTY.c.referral, _PARTY.c.organization)
-_ONE_PARTY: Final = select(_PARTY.c.referral).where(
-    _PARTY.c.referral == bindparam("referral"), _PARTY.c.organization == bindparam("organization")
+_DELETE_PERMITS: Final = Statement(lambda dialect: delete(_VISIBLE).where(one_of(_VISIBLE.c.resource, "ids", dialect)))
+_THIS_PARTY: Final = and_(_PARTY.c.referral == bindparam("in_referral"), _PARTY.c.organization == bindparam("of"))
+_PARTIES: Final = Statement(
+    lambda dialect: (
+        select(*(_PARTY.c[name] for name in ("referral", "organization", "role", "closed_at", "keeps_task")))
+        .where(one_of(_PARTY.c.referral, "ids", dialect))
+        .order_by(_PARTY.c.referral, _PARTY.c.organization)
+    )
 )
-_VISIBLE_IDS: Final = select(_VISIBLE.c.resource).where(
-    _VISIBLE.c.organization == bindparam("organization"),
-    _VISIBLE.c.purpose == bindparam("purpose"),
-    _VISIBLE.c.policy_epoch == bindparam("policy_epoch"),
-    _VISIBLE.c.valid_from <= bindparam("at", type_=Instant),
-    _VISIBLE.c.valid_to > bindparam("at", type_=Instant),
-    _VISIBLE.c.element_class == BASE,
-    _VISIBLE.c.resource.in_(_IDS),
+_ONE_PARTY: Final = Statement(select(_PARTY.c.referral).where(_THIS_PARTY))
+_OPEN_PARTY: Final = Statement(lambda dialect: _putting(dialect, _PARTY))
+_CLOSE_PARTY: Final = Statement(
+    update(_PARTY).where(_THIS_PARTY).values(closed_at=bindparam("closed_at"), keeps_task=bindparam("keeps_task"))
+)
+_GRANTING: Final = Statement(lambda dialect: upserting(dialect, _GRANT).on_conflict_do_nothing())
+_READERS: Final = Statement(select(_GRANT.c.reader).where(_GRANT.c.organization == bindparam("of")).order_by(_GRANT.c.reader))
+_VISIBLE_IDS: Final = Statement(
+    lambda dialect: select(_VISIBLE.c.resource).where(
+        _VISIBLE.c.organization == bindparam("of"),
+        _VISIBLE.c.purpose == bindparam("for_purpose"),
+        _VISIBLE.c.policy_epoch == bindparam("epoch"),
+        _VISIBLE.c.valid_from <= bindparam("at", type_=Instant),
+        _VISIBLE.c.valid_to > bindparam("at", type_=Instant),
+        _VISIBLE.c.element_class == BASE,
+        one_of(_VISIBLE.c.resource, "ids", dialect),
+    )
 )
 """As `permitted`, put together once: it is asked at every read."""
 
@@ -96,6 +108,17 @@ class Party:
     role: str
     closed: bool
     keeps_task: bool
+
+
+def _putting(dialect: str, table: Any) -> Any:
+    """Insert a row, or put it in the place of the one that has its key."""
+    statement = upserting(dialect, table)
+    keys = [column.name for column in table.primary_key]
+    others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=others)
+
+
+_PUT_PERMITS: Final = Statement(lambda dialect: _putting(dialect, _VISIBLE))
 
 
 def permitted(principal: Principal, table: Any = _VISIBLE) -> ColumnElement[bool]:
@@ -114,19 +137,13 @@ def permitted(principal: Principal, table: Any = _VISIBLE) -> ColumnElement[bool
 def replace_permits(unit: Unit, resource_ids: Sequence[str], permits: Iterable[Mapping[str, Any]]) -> None:
     """Put the permits of some resources in the place of all they had. permits: columns of `visible`."""
     for start in range(0, len(resource_ids), 500):
-        unit.connection.execute(_DELETE_PERMITS, {"ids": list(resource_ids[start : start + 500])})
-    rows = [dict(permit) for permit in permits]
-    if rows:
-        unit.connection.execute(_putting(unit.connection.dialect.name), rows)
+        _DELETE_PERMITS.run(unit, {"ids": list(resource_ids[start : start + 500])})
+    add_permits(unit, permits)
 
 
-@cache
-def _putting(dialect: str) -> Any:
-    """Insert permits; one that another transaction has just put there as well is replaced, for both were decided alike."""
-    statement = upserting(dialect, _VISIBLE)
-    keys = [column.name for column in _VISIBLE.primary_key]
-    others = {column.name: statement.excluded[column.name] for column in _VISIBLE.columns if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=others)
+def add_permits(unit: Unit, permits: Iterable[Mapping[str, Any]]) -> None:
+    """Write permits, columns of `visible`; one that stands already, or that another transaction has just put there, is replaced."""
+    _PUT_PERMITS.run_each(unit, permits)
 
 
 def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -> frozenset[str]:
@@ -135,30 +152,24 @@ def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -
     if not wanted:
         return frozenset()
     asked = {
-        "organization": principal.organization,
-        "purpose": principal.purpose,
-        "policy_epoch": principal.policy_epoch,
+        "of": principal.organization,
+        "for_purpose": principal.purpose,
+        "epoch": principal.policy_epoch,
         "at": principal.at,
         "ids": wanted,
     }
-    return frozenset(row[0] for row in unit.connection.execute(_VISIBLE_IDS, asked))
+    return frozenset(_VISIBLE_IDS.scalars(unit, asked))
 
 
 def open_party(unit: Unit, referral: str, organization: str, role: str) -> None:
     """Make an organisation party to a referral, or open it again."""
-    unit.connection.execute(delete(_PARTY).where(_PARTY.c.referral == referral, _PARTY.c.organization == organization))
-    unit.connection.execute(
-        insert(_PARTY).values(referral=referral, organization=organization, role=role, opened_at=unit.now, keeps_task=False)
-    )
+    party = {"referral": referral, "organization": organization, "role": role}
+    _OPEN_PARTY.run(unit, {**party, "opened_at": unit.now, "closed_at": None, "keeps_task": False})
 
 
 def close_party(unit: Unit, referral: str, organization: str, *, keeps_task: bool) -> None:
     """End an organisation's part in a referral."""
-    unit.connection.execute(
-        update(_PARTY)
-        .where(_PARTY.c.referral == referral, _PARTY.c.organization == organization)
-        .values(closed_at=unit.now, keeps_task=keeps_task)
-    )
+    _CLOSE_PARTY.run(unit, {"in_referral": referral, "of": organization, "closed_at": unit.now, "keeps_task": keeps_task})
 
 
 def parties_in(unit: Unit, referrals: Iterable[str]) -> dict[str, list[Party]]:
@@ -166,15 +177,14 @@ def parties_in(unit: Unit, referrals: Iterable[str]) -> dict[str, list[Party]]:
     wanted = sorted(set(referrals))
     found: dict[str, list[Party]] = {referral: [] for referral in wanted}
     if wanted:
-        for row in unit.connection.execute(_PARTIES, {"ids": wanted}).mappings():
-            party = Party(row["referral"], row["organization"], row["role"], row["closed_at"] is not None, row["keeps_task"])
-            found[party.referral].append(party)
+        for referral, organization, role, closed_at, keeps_task in _PARTIES.all(unit, {"ids": wanted}):
+            found[referral].append(Party(referral, organization, role, closed_at is not None, keeps_task))
     return found
 
 
 def is_party(unit: Unit, referral: str, organization: str) -> bool:
     """Whether an organisation is or was party to a referral."""
-    return unit.connection.execute(_ONE_PARTY, {"referral": referral, "organization": organization}).first() is not None
+    return _ONE_PARTY.first(unit, {"in_referral": referral, "of": organization}) is not None
 
 
 def add_grant(unit: Unit, organization: str, reader: str) -> bool:
@@ -188,11 +198,9 @@ def add_grant(unit: Unit, organization: str, reader: str) -> bool:
     if unit.connection.dialect.name == "postgresql":
         number = int.from_bytes(hashlib.sha256(f"grant\0{organization}".encode()).digest()[:8], signed=True)
         unit.connection.execute(select(func.pg_advisory_xact_lock(number)))
-    granting = upserting(unit.connection.dialect.name, _GRANT).on_conflict_do_nothing()
-    return bool(unit.connection.execute(granting, {"organization": organization, "reader": reader}).rowcount)
+    return bool(_GRANTING.run(unit, {"organization": organization, "reader": reader}))
 
 
 def readers_of(unit: Unit, organization: str) -> list[str]:
     """Who was given the directory entry of an organisation."""
-    query = select(_GRANT.c.reader).where(_GRANT.c.organization == organization).order_by(_GRANT.c.reader)
-    return [row[0] for row in unit.connection.execute(query)]
+    return _READERS.scalars(unit, {"of": organization})

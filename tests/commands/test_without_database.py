@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from gateway.store import outbox
+from gateway.store import deliveries, outbox
 from gateway.store.database import Database, NoDatabase, require_existing
 
 ADVICE = "no database yet: run crisis-gateway db upgrade"
@@ -85,7 +85,7 @@ def done_a_job(url):
     until = time.monotonic() + 15
     while time.monotonic() < until:
         with database.read() as unit:
-            if not any(state == "due" for _, state in outbox.counts(unit)):
+            if not any(state == "due" for _, state in deliveries.counts(unit)):
                 database.close()
                 return
         time.sleep(0.05)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gateway.commands import deliveries
 from gateway.store import claims, outbox
+from gateway.store import deliveries as stored
 from gateway.store.database import Database
 from gateway.store.outbox import Result
 
@@ -41,7 +42,7 @@ def given_up(database):
 
 def states(database, ids):
     with database.read() as unit:
-        return [outbox.find_delivery(unit, row).state for row in ids]
+        return [stored.find_delivery(unit, row).state for row in ids]
 
 
 def test_list_prints_dead_and_unknown_with_status_and_codes(cli, given_up):

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.delivery.routes import Route
 from gateway.delivery.worker import Worker
-from gateway.store import claims, destinations, outbox
+from gateway.store import claims, deliveries, destinations, outbox
 from gateway.store.database import Database
 from tests.delivery.peers import disclosed
 
@@ -76,14 +76,14 @@ class Gateway:
 
     def states(self, kind="deliver"):
         with self.database.read() as unit:
-            return {state: count for (found, state), count in outbox.counts(unit).items() if found == kind}
+            return {state: count for (found, state), count in deliveries.counts(unit).items() if found == kind}
 
     def audits(self):
         return sum(self.states("audit").values())
 
     def dead(self):
         with self.database.read() as unit:
-            return outbox.dead_letters(unit)
+            return deliveries.dead_letters(unit)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from gateway.access.labels import labels_of
 from gateway.store.criteria import Principal
 from gateway.store.database import Unit
 from gateway.store.registry import Organization, find_organization
-from gateway.store.resources import Stored, copy_ids, domains_by_id, find_resources, members, own_request_domain, referrals_of
+from gateway.store.resources import Stored, copy_ids, domains_by_id, find_resources, members, own_request_domains, referrals_of
 from gateway.store.search import referrers
 from gateway.store.visible import Party, parties_in, readers_of
 from profiles.strict_json import parse_stored
@@ -151,7 +151,7 @@ class Facts:
         """The domain of a referral's own request; a receiver's is always a copy."""
         found = self._senders.get(referral)
         if found is None:  # a request that is still to be written is asked for again
-            found = own_request_domain(self.unit, referral)
+            found = own_request_domains(self.unit, [referral]).get(referral)
             if found is not None:
                 self._senders[referral] = found
         return found
@@ -236,6 +236,6 @@ def linked_consents(unit: Unit, referrals: Iterable[str]) -> list[Stored]:
     if not known:
         return []
     patients = linked_patients(unit, known)
-    ids = set(referrers(unit, "Consent", "patient", [f"Patient/{patient}" for patient in patients]))
+    ids = {consent for consent, _ in referrers(unit, "Consent", "patient", [f"Patient/{patient}" for patient in patients])}
     ids |= {consent for consent, _ in members(unit, _with_referrals_of(unit, known, patients), "Consent")}
     return [stored for stored in find_resources(unit, sorted(ids)) if not stored.deleted]
