@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -71,6 +71,15 @@ class Policy:
     words: Mapping[str, frozenset[str]]
     view_fields: frozenset[str]
     epoch: str
+    _deny: Mapping[str, tuple[Row, ...]] = field(init=False, repr=False, compare=False)  # by relation, in their order
+    _permit: Mapping[str, tuple[Row, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("deny", "permit"):
+            found = {
+                relation: tuple(row for row in self.rows if row.decision == name and relation in row.relation) for relation in RELATIONS
+            }
+            object.__setattr__(self, f"_{name}", found)
 
     def decide(self, question: Question) -> Decision:
         """The decision on one question: the first deny that covers it, else the first permit, else a denial."""
@@ -98,15 +107,15 @@ class Policy:
             or question.consent.state not in CONSENT_STATES
         ):
             return Deny("unknown", "an unknown posture, purpose, class or consent state", consent)
-        for row in self.rows:
-            if row.decision == "deny" and row.covers(question):
+        for row in self._deny.get(question.relation, ()):
+            if row.covers(question):
                 return Deny(row.id, row.basis, consent)
         return None
 
     def _permits(self, question: Question) -> Iterator[Permit]:
-        for row in self.rows:
+        for row in self._permit.get(question.relation, ()):
             # every label must be known to the row: an unlisted sensitivity is one nobody thought of
-            if row.decision == "permit" and row.covers(question) and question.labels <= self.labels.get(row.labels or "", frozenset()):
+            if row.covers(question) and question.labels <= self.labels.get(row.labels or "", frozenset()):
                 yield Permit(row.id, row.keep, row.obligations, question.consent.consent, row.words)
 
 

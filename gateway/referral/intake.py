@@ -127,8 +127,9 @@ def _enter(unit: Unit, caller: Caller, taken: Taken, protocol: Protocol) -> Refe
     referrals.add_referral(unit, referral)
     _keep_message(unit, caller, taken, referral_id)
     ledgers.open_ledger(unit, referral_id, protocol, sender=caller.organization, actor=caller.client_id)
-    write_sender_record(unit, referral, taken.mapped, protocol)
-    follow_person(unit, referral, lock_with_others(unit, referral), actor=caller.client_id)
+    written = write_sender_record(unit, referral, taken.mapped, protocol)
+    if written["patient"].referral != referral_id:  # somebody of whom there are others
+        follow_person(unit, referral, lock_with_others(unit, referral), actor=caller.client_id)
     ask_next(unit, referral_id)
     outbox.enqueue(unit, CLOSE, GATEWAY, referral_id, due_at=referral.closes_at)
     return referral

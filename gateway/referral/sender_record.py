@@ -37,10 +37,14 @@ RETIRED: Final[Mapping[str, Mapping[str, Any]]] = {
 
 def _resolved(value: Any, address_of: Mapping[str, str]) -> Any:
     """Turn `urn:local:<name>` references into addresses of the store."""
-    if isinstance(value, str):
-        return address_of[value.removeprefix(LOCAL)] if value.startswith(LOCAL) else value
     if isinstance(value, dict):
-        return {key: _resolved(child, address_of) for key, child in value.items()}
+        made = {}
+        for key, child in value.items():
+            if isinstance(child, str):
+                made[key] = address_of[child.removeprefix(LOCAL)] if child.startswith(LOCAL) else child
+            else:
+                made[key] = _resolved(child, address_of) if isinstance(child, (dict, list)) else child
+        return made
     if isinstance(value, list):
         return [_resolved(child, address_of) for child in value]
     return value

@@ -33,6 +33,7 @@ class DestinationRow(Row, table=True):
 DESTINATION: Final[Any] = DestinationRow.__table__  # type: ignore[attr-defined]
 
 
+_KNOWN_HERE: Final = "destinations.known"
 _THIS: Final = and_(DESTINATION.c.kind == bindparam("of_kind"), DESTINATION.c.destination == bindparam("to"))
 _KNOWN: Final = Statement(select(literal_column("1")).where(_THIS))
 _REACHED: Final = Statement(
@@ -70,6 +71,10 @@ def upserting(dialect: str, table: Any) -> Any:
 
 def know_destination(unit: Unit, kind: str, destination: str) -> None:
     """Make sure that claims see this destination."""
+    known: set[tuple[str, str]] = unit.memo.setdefault(_KNOWN_HERE, set())
+    if (kind, destination) in known:
+        return
+    known.add((kind, destination))
     if _KNOWN.first(unit, {"of_kind": kind, "to": destination}) is None:
         unit.connection.execute(upsert(unit, DESTINATION).values(kind=kind, destination=destination, failures=0).on_conflict_do_nothing())
 

@@ -63,6 +63,11 @@ def narrow(unit: Unit) -> None:
         _BEGIN.run(unit, {"name": _NAME, "number": 1})
 
 
+def hold_epoch(unit: Unit) -> None:
+    """Hold the epoch still for the rest of this write: what is decided in it from here on still holds when it commits."""
+    _hold(unit, "shared")
+
+
 def confirm_epoch(unit: Unit, seen: int) -> None:
     """Hold the epoch still for the rest of this write. Raises EpochMoved when it is not `seen` any more."""
     _hold(unit, "shared")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Column, Index, Text, bindparam, func, insert, select
+from sqlalchemy import BigInteger, Column, Index, Text, bindparam, func, insert, select
 from sqlmodel import Field
 
 from gateway.store.database import Unit
@@ -67,6 +67,7 @@ class Message:
 
 _COLUMNS = [_MESSAGE.c[name] for name in Message.__slots__]
 _INSERT: Final = Statement(insert(_MESSAGE))
+_LOCK: Final = Statement(select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger))))
 _REVISIONS: Final = Statement(
     select(*_COLUMNS)
     .where(
@@ -86,7 +87,7 @@ def lock_key(unit: Unit, organization: str, format_name: str, message_key: str) 
     if unit.connection.dialect.name == "postgresql":
         spelt = f"intake\0{organization}\0{format_name}\0{message_key}".encode()
         number = int.from_bytes(hashlib.sha256(spelt).digest()[:8], signed=True)
-        unit.connection.execute(select(func.pg_advisory_xact_lock(number)))
+        _LOCK.first(unit, {"number": number})
 
 
 def find_message(unit: Unit, organization: str, format_name: str, message_key: str) -> list[Message]:

@@ -100,7 +100,7 @@ class Stored:
     body: str
 
 
-_COLUMNS = [_RESOURCE.c[name] for name in Stored.__slots__]
+STORED_COLUMNS = [_RESOURCE.c[name] for name in Stored.__slots__]
 
 
 _REFERRAL_KEY: Final = _REFERRAL.c.referral == bindparam("referral")
@@ -114,7 +114,7 @@ _RENEW: Final = Statement(
     .values({name: bindparam(name) for name in ("version", "last_updated", "origin_version", "visibility_class", "body")})
 )
 _MEMBERSHIP: Final = Statement(select(_REFERRAL.c.resource).where(_REFERRAL.c.resource == bindparam("resource"), _REFERRAL_KEY))
-_BY_ID: Final = Statement(lambda dialect: select(*_COLUMNS).where(one_of(_RESOURCE.c.id, "ids", dialect)).order_by(_RESOURCE.c.id))
+_BY_ID: Final = Statement(lambda dialect: select(*STORED_COLUMNS).where(one_of(_RESOURCE.c.id, "ids", dialect)).order_by(_RESOURCE.c.id))
 _DOMAINS_BY_ID: Final = Statement(lambda dialect: select(_RESOURCE.c.id, _RESOURCE.c.domain).where(one_of(_RESOURCE.c.id, "ids", dialect)))
 _REFERRALS_OF: Final = Statement(
     lambda dialect: (
@@ -123,31 +123,21 @@ _REFERRALS_OF: Final = Statement(
         .order_by(_REFERRAL.c.referral)
     )
 )
-_COPY_IDS: Final = Statement(
-    lambda dialect: select(_RESOURCE.c.id).where(one_of(_RESOURCE.c.origin_id, "ids", dialect)).order_by(_RESOURCE.c.id)
-)
 _CLASSES: Final = Statement(lambda dialect: select(_CLASS.c.id).where(one_of(_CLASS.c.id, "ids", dialect)))
 _INSERT_CLASS: Final = Statement(lambda dialect: upserting(dialect, _CLASS).on_conflict_do_nothing())
 
 
 def _copies(dialect: str) -> Any:
-    return select(*_COLUMNS).where(one_of(_RESOURCE.c.origin_id, "ids", dialect)).order_by(_RESOURCE.c.id)
+    return select(*STORED_COLUMNS).where(one_of(_RESOURCE.c.origin_id, "ids", dialect)).order_by(_RESOURCE.c.id)
 
 
 _COPIES: Final = Statement(_copies)
 _COPIES_IN: Final = Statement(lambda dialect: _copies(dialect).where(_IN_DOMAIN))
-_MEMBERS_OF: Final = select(*_COLUMNS).join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id).where(_REFERRAL_KEY).order_by(_RESOURCE.c.id)
+_MEMBERS_OF: Final = (
+    select(*STORED_COLUMNS).join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id).where(_REFERRAL_KEY).order_by(_RESOURCE.c.id)
+)
 _OF_REFERRAL: Final = Statement(_MEMBERS_OF)
 _OF_REFERRAL_IN: Final = Statement(_MEMBERS_OF.where(_IN_DOMAIN))
-_MEMBERS: Final = Statement(
-    lambda dialect: (
-        select(_RESOURCE.c.id, _RESOURCE.c.origin_id)
-        .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
-        .where(one_of(_REFERRAL.c.referral, "ids", dialect), _RESOURCE.c.type == bindparam("type"))
-        .distinct()
-        .order_by(_RESOURCE.c.id)
-    )
-)
 _OWN_REQUESTS: Final = Statement(
     lambda dialect: (
         select(_REFERRAL.c.referral, _RESOURCE.c.domain)
@@ -233,20 +223,10 @@ def resources_of(unit: Unit, referral: str, domain: str | None = None) -> list[S
 
 def resources_in(unit: Unit, domain: str, resource_type: str | None = None) -> list[Stored]:
     """The resources of one domain, oldest first."""
-    query = select(*_COLUMNS).where(_RESOURCE.c.domain == domain)
+    query = select(*STORED_COLUMNS).where(_RESOURCE.c.domain == domain)
     if resource_type is not None:
         query = query.where(_RESOURCE.c.type == resource_type)
     return [Stored(*row) for row in unit.connection.execute(query.order_by(_RESOURCE.c.id))]
-
-
-def members(unit: Unit, referrals: Iterable[str], resource_type: str) -> list[tuple[str, str | None]]:
-    """(id, origin id) of the resources of one type in any of these referrals, in all domains."""
-    return [(row[0], row[1]) for row in _MEMBERS.all(unit, {"ids": sorted(set(referrals)), "type": resource_type})]
-
-
-def copy_ids(unit: Unit, origin_ids: Iterable[str]) -> list[str]:
-    """Ids of the copies of some origins, in all domains."""
-    return _COPY_IDS.scalars(unit, {"ids": sorted(set(origin_ids))})
 
 
 def domains_by_id(unit: Unit, resource_ids: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ class, and the target of a reference. Only `gateway.access.records` imports this
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,7 +17,7 @@ from sqlmodel import Field
 from gateway.store.criteria import BASE, Principal, Query, Reference, Token
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
-from gateway.store.statements import Statement, one_of
+from gateway.store.statements import Statement
 from gateway.store.visible import _VISIBLE, permitted
 
 
@@ -77,17 +77,6 @@ _INSERT_TOKEN: Final = Statement(insert(_TOKEN))
 _INSERT_REFERENCE: Final = Statement(insert(_REFERENCE))
 _DELETE_TOKENS: Final = Statement(delete(_TOKEN).where(_TOKEN.c.resource == bindparam("id")))
 _DELETE_REFERENCES: Final = Statement(delete(_REFERENCE).where(_REFERENCE.c.resource == bindparam("id")))
-_REFERRERS: Final = Statement(
-    lambda dialect: (
-        select(_REFERENCE.c.resource, _REFERENCE.c.target)
-        .where(
-            _REFERENCE.c.type == bindparam("of_type"),
-            _REFERENCE.c.param == bindparam("by"),
-            one_of(_REFERENCE.c.target, "targets", dialect),
-        )
-        .order_by(_REFERENCE.c.resource)
-    )
-)
 _HOLDERS: Final = Statement(
     select(_TOKEN.c.resource)
     .where(
@@ -207,14 +196,6 @@ def count_matches(unit: Unit, query: Query, principal: Principal, *, cap: int, h
 def holders_of_identifier(unit: Unit, resource_type: str, system: str, value: str) -> list[str]:
     """Ids of resources with this identifier, whoever may see them; for the layers below the doors only."""
     return _HOLDERS.scalars(unit, {"of_type": resource_type, "in_system": system, "value": value})
-
-
-def referrers(unit: Unit, resource_type: str, param: str, targets: Iterable[str]) -> list[tuple[str, str]]:
-    """(id, target) of each resource of a type that refers to one of the targets; for the layers below the doors only."""
-    wanted = sorted(set(targets))
-    if not wanted:
-        return []
-    return [(row[0], row[1]) for row in _REFERRERS.all(unit, {"of_type": resource_type, "by": param, "targets": wanted})]
 
 
 def find_seal(unit: Unit) -> bytes | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Index, and_, bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Index, and_, bindparam, delete, func, select, update
 from sqlmodel import Field
 
 from gateway.store.criteria import BASE, Principal
@@ -84,6 +84,7 @@ _CLOSE_PARTY: Final = Statement(
     update(_PARTY).where(_THIS_PARTY).values(closed_at=bindparam("closed_at"), keeps_task=bindparam("keeps_task"))
 )
 _GRANTING: Final = Statement(lambda dialect: upserting(dialect, _GRANT).on_conflict_do_nothing())
+_LOCK: Final = Statement(select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger))))
 _READERS: Final = Statement(select(_GRANT.c.reader).where(_GRANT.c.organization == bindparam("of")).order_by(_GRANT.c.reader))
 _VISIBLE_IDS: Final = Statement(
     lambda dialect: select(_VISIBLE.c.resource).where(
@@ -197,7 +198,7 @@ def add_grant(unit: Unit, organization: str, reader: str) -> bool:
         return False
     if unit.connection.dialect.name == "postgresql":
         number = int.from_bytes(hashlib.sha256(f"grant\0{organization}".encode()).digest()[:8], signed=True)
-        unit.connection.execute(select(func.pg_advisory_xact_lock(number)))
+        _LOCK.first(unit, {"number": number})
     return bool(_GRANTING.run(unit, {"organization": organization, "reader": reader}))
 
 

@@ -16,13 +16,14 @@ from gateway.access.disclosed import ConsentState, VersionedId
 from gateway.access.labels import labels_of
 from gateway.store.criteria import Principal
 from gateway.store.database import Unit
+from gateway.store.people import linked_consents
 from gateway.store.registry import Organization, find_organization
-from gateway.store.resources import Stored, copy_ids, domains_by_id, find_resources, members, own_request_domains, referrals_of
-from gateway.store.search import referrers
+from gateway.store.resources import Stored, domains_by_id, own_request_domains, referrals_of
 from gateway.store.visible import Party, parties_in, readers_of
 from profiles.strict_json import parse_stored
 
-DIRECTORY = "DIRECTORY"
+DIRECTORY: Final = "DIRECTORY"
+ADDRESSEE: Final = "addressee"
 
 
 PERSONAL: Final = frozenset({"Patient", "Consent"})
@@ -64,7 +65,7 @@ class Facts:
         self.policy = policies.shipped()
         self._referrals: dict[str, tuple[str, ...]] = {}
         self._parties: dict[str, list[Party]] = {}
-        self._filed: dict[tuple[str, ...], tuple[Filed, ...]] = {}
+        self._filed: dict[str, dict[str, Filed]] = {}
         self._organizations: dict[str, Organization | None] = {}
         self._senders: dict[str, str] = {}
         self._origins: dict[str, str | None] = {}
@@ -114,12 +115,19 @@ class Facts:
 
     def filed(self, referrals: Iterable[str]) -> tuple[Filed, ...]:
         """Every Consent of the person of these referrals, in the sender's domain and wherever it was copied or filed."""
-        key = tuple(sorted(referrals))
-        if key not in self._filed:
-            found = linked_consents(self.unit, key)
-            self.load_origins(found)
-            self._filed[key] = tuple(self._filed_as(stored) for stored in found)
-        return self._filed[key]
+        wanted = sorted(referrals)
+        if unread := [referral for referral in wanted if referral not in self._filed]:
+            self._load_filed({*unread, *(known for known in self._parties if known not in self._filed)})
+        if len(wanted) == 1:
+            return tuple(self._filed[wanted[0]].values())
+        found = {key: filed for referral in wanted for key, filed in self._filed[referral].items()}
+        return tuple(found[key] for key in sorted(found))
+
+    def _load_filed(self, referrals: Iterable[str]) -> None:
+        """Read the Consents of several referrals at once."""
+        linked = linked_consents(self.unit, referrals)
+        self.load_origins(stored for found in linked.values() for stored in found)
+        self._filed |= {referral: {stored.id: self._filed_as(stored) for stored in found} for referral, found in linked.items()}
 
     def _filed_as(self, stored: Stored) -> Filed:
         filed_by = self._origins.get(stored.origin_id) if stored.origin_id is not None else stored.domain
@@ -151,9 +159,8 @@ class Facts:
         """The domain of a referral's own request; a receiver's is always a copy."""
         found = self._senders.get(referral)
         if found is None:  # a request that is still to be written is asked for again
-            found = own_request_domains(self.unit, [referral]).get(referral)
-            if found is not None:
-                self._senders[referral] = found
+            self._senders |= own_request_domains(self.unit, {referral, *(known for known in self._parties if known not in self._senders)})
+            found = self._senders.get(referral)
         return found
 
     def labels(self, stored: Stored) -> frozenset[str]:
@@ -187,7 +194,7 @@ class Facts:
         denied: Decision = Deny("no-party", "not a party to the referral")
         for relation in self.relations(stored, organization):
             asked, consent = relation, ConsentState("none")
-            if relation == "addressee":
+            if relation == ADDRESSEE:
                 consent = self.sharing_state(stored, organization, purpose, at)
                 if consent.state == "denied" and stored.type == "Task":
                     asked = "former-addressee"  # who may not have the person any more still has the proof of being asked
@@ -199,7 +206,7 @@ class Facts:
                     purpose=purpose,
                     consent=consent,
                     labels=self.labels(stored),
-                    origin_postures=self.postures_of(self.origin_domain(stored)) if asked == "addressee" else frozenset(),
+                    origin_postures=self.postures_of(self.origin_domain(stored)) if asked == ADDRESSEE else frozenset(),
                 )
             )
             if isinstance(decision, Permit):
@@ -212,30 +219,3 @@ def body_of(stored: Stored) -> dict[str, object]:
     """The resource of a row."""
     body: dict[str, object] = parse_stored(stored.body)
     return body
-
-
-def linked_patients(unit: Unit, referrals: Iterable[str]) -> list[str]:
-    """Ids of the Patients of these referrals, of their origins and of every copy, in all domains."""
-    roots = {origin or patient for patient, origin in members(unit, referrals, "Patient")}
-    return sorted(roots | set(copy_ids(unit, roots))) if roots else []
-
-
-def linked_referrals(unit: Unit, referrals: Iterable[str]) -> list[str]:
-    """Every referral of the person of these referrals, in order of their ids."""
-    known = set(referrals)
-    return _with_referrals_of(unit, known, linked_patients(unit, known))
-
-
-def _with_referrals_of(unit: Unit, known: set[str], patients: Sequence[str]) -> list[str]:
-    return sorted(known | {referral for found in referrals_of(unit, patients).values() for referral in found})
-
-
-def linked_consents(unit: Unit, referrals: Iterable[str]) -> list[Stored]:
-    """Every Consent of the person of these referrals, ordered by id."""
-    known = set(referrals)
-    if not known:
-        return []
-    patients = linked_patients(unit, known)
-    ids = {consent for consent, _ in referrers(unit, "Consent", "patient", [f"Patient/{patient}" for patient in patients])}
-    ids |= {consent for consent, _ in members(unit, _with_referrals_of(unit, known, patients), "Consent")}
-    return [stored for stored in find_resources(unit, sorted(ids)) if not stored.deleted]

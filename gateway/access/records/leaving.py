@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
-from gateway.access.consent import STATUS_SHARING, Flow, state_of
+from gateway.access.consent import STATUS_SHARING, Filed, Flow, state_of
 from gateway.access.decision import Permit, Question
 from gateway.access.disclosed import ConsentState, Disclosed, Held, Reader, Recipient, ViewPermit, Withheld, Words
 from gateway.access.keep import cut_to
@@ -170,9 +170,10 @@ def view_permit(
     """
     stand_still(unit)
     facts = Facts.of(unit)
-    filed = facts.filed((referral,))
+    filed: tuple[Filed, ...] = ()  # no Consent says anything before somebody holds the referral
     state = ConsentState("none")
     if holder is not None:
+        filed = facts.filed((referral,))
         state = state_of(filed, Flow(STATUS_SHARING, holder, sender.key, purpose, holder), now)
     question = Question(
         relation="view",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway.access.disclosed import Held
-from gateway.access.records.facts import DIRECTORY, Facts
+from gateway.access.records.facts import ADDRESSEE, DIRECTORY, Facts
 from gateway.access.records.permits import compile_ids, compile_permits
 from gateway.access.records.writing import create, held_of, replace
 from gateway.store.database import Unit
@@ -16,7 +16,6 @@ from gateway.store.visible import add_grant, close_party, open_party
 from profiles import namespace
 
 SENDER: Final = "sender"
-ADDRESSEE: Final = "addressee"
 ORGANIZATION_IDENTIFIER: Final = namespace.identifier_system("organization")
 
 

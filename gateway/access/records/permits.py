@@ -8,37 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from gateway.access.consent import changes_of
 from gateway.access.decision import Permit
 from gateway.access.index import element_classes
 from gateway.access.keep import cut_to
-from gateway.access.records.facts import DIRECTORY, Facts, linked_referrals
-from gateway.errors import Unavailable
+from gateway.access.records.facts import ADDRESSEE, DIRECTORY, Facts
 from gateway.store.criteria import ALWAYS, FOREVER
 from gateway.store.database import Unit
-from gateway.store.epochs import EpochMoved, confirm_epoch, read_epoch
+from gateway.store.epochs import hold_epoch
+from gateway.store.people import linked_referrals
 from gateway.store.registry import organization_purposes
 from gateway.store.resources import Stored, domains_of, find_resources, resources_in, resources_of
 from gateway.store.visible import replace_permits
 
-_ATTEMPTS: Final = 5
-_STANDING: Final = "access.epoch-held"
-
 
 def stand_still(unit: Unit) -> None:
     """Hold the epoch for the rest of the unit, so that what is decided in it still holds when it commits."""
-    if _STANDING in unit.memo:
-        return  # nobody else can have narrowed since: the epoch is held
-    for _ in range(_ATTEMPTS):
-        try:
-            confirm_epoch(unit, read_epoch(unit))
-        except EpochMoved:
-            continue
-        unit.memo[_STANDING] = True
-        return
-    raise Unavailable
+    hold_epoch(unit)
 
 
 def compile_permits(unit: Unit, resources: Sequence[Stored]) -> None:
@@ -110,7 +98,9 @@ def _permits(facts: Facts, stored: Stored) -> Iterator[dict[str, Any]]:
 def _spans(facts: Facts, stored: Stored, key: str, postures: frozenset[str], purpose: str) -> Iterator[tuple[str, datetime, datetime]]:
     """(element class, from, till) of what is permitted; spans of one class that touch are one."""
     now = facts.unit.now
-    turns = [turn for turn in changes_of(facts.filed(facts.referrals(stored))) if turn > now]
+    turns: list[datetime] = []
+    if ADDRESSEE in facts.relations(stored, key):  # to nobody else a Consent matters
+        turns = [turn for turn in changes_of(facts.filed(facts.referrals(stored))) if turn > now]
     starts, ends = [ALWAYS, *turns], [*turns, FOREVER]
     open_since: dict[str, datetime] = {}
     for start, end in zip(starts, ends, strict=True):

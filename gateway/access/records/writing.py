@@ -10,7 +10,7 @@ from gateway.access.consent import carried_over, ended_stays_ended
 from gateway.access.disclosed import Held
 from gateway.access.index import references_of, tokens_of
 from gateway.access.labels import labels_of
-from gateway.access.records.facts import Facts, body_of, linked_referrals
+from gateway.access.records.facts import Facts, body_of
 from gateway.access.records.permits import compile_permits, compile_person
 from gateway.access.records.reading import find_readable
 from gateway.errors import VersionConflict
@@ -19,6 +19,7 @@ from gateway.store.criteria import BASE
 from gateway.store.database import Unit
 from gateway.store.epochs import narrow
 from gateway.store.ids import new_id
+from gateway.store.people import linked_referrals
 from gateway.store.resources import (
     Stored,
     VisibilityClass,
