@@ -6,7 +6,7 @@ Every move starts with `lock`, which serialises all who would move the same refe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import NotFound
@@ -86,7 +86,7 @@ def append(
         },
     )
     holder = ledger.standing.holder or to_organization
-    store.add_entry(unit, ledger.referral, entry.sequence, asdict(entry), holder=holder, closed=ledger.standing.closed)
+    store.add_entry(unit, ledger.referral, entry.sequence, entry.as_dict(), holder=holder, closed=ledger.standing.closed)
     return entry
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from profiles.strict_json import canonical_json
@@ -48,10 +48,13 @@ class Entry:
 
     def computed_hash(self) -> str:
         """SHA-256 over the canonical JSON of all but `hash` itself."""
-        content = asdict(self)
+        content = self.as_dict()
         del content["hash"]
-        content["labels"] = list(self.labels)
         return hashlib.sha256(canonical_json(content)).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry as it is stored."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(slots=True)
@@ -178,7 +181,7 @@ def next_entry(standing: Standing, fallback_owner: str, content: Mapping[str, An
     content: the fields of Entry but sequence and hashes. Raises ResponsibilityBroken.
     """
     entry = Entry(**content, sequence=standing.sequence + 1, previous_hash=standing.last_hash)
-    entry = Entry(**{**asdict(entry), "labels": entry.labels, "hash": entry.computed_hash()})
+    entry = replace(entry, hash=entry.computed_hash())
     faults = take(entry, standing, fallback_owner)
     if faults:
         raise ResponsibilityBroken("; ".join(faults))

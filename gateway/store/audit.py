@@ -16,7 +16,7 @@ from sqlmodel import Field
 
 from gateway.errors import Unavailable
 from gateway.store.database import Unit
-from gateway.store.rows import Instant, Row
+from gateway.store.rows import KEYED, Instant, Row
 from gateway.store.statements import Statement
 
 
@@ -41,7 +41,7 @@ class AuditUnlinkedRow(Row, table=True):
     """An audit row that waits for its place in the chain."""
 
     __tablename__ = "audit_unlinked"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (KEYED,)
 
     recorded: datetime = Field(sa_type=Instant, primary_key=True)
     id: str = Field(primary_key=True)

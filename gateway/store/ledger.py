@@ -12,7 +12,7 @@ from sqlalchemy import Column, Text, bindparam, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.database import Unit
-from gateway.store.rows import Row
+from gateway.store.rows import KEYED, Row
 from gateway.store.statements import Statement
 
 
@@ -20,6 +20,7 @@ class LedgerHeadRow(Row, table=True):
     """The newest entry of a referral's ledger, and who holds the referral now. Every move locks it first."""
 
     __tablename__ = "ledger_head"
+    __table_args__ = (KEYED,)
 
     referral: str = Field(primary_key=True)
     sequence: int

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Index, Text, bindparam, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.database import Unit
-from gateway.store.rows import Instant, Row
+from gateway.store.rows import KEYED, Instant, Row
 from gateway.store.statements import Statement
 
 
@@ -59,6 +59,7 @@ class ReferralPartRow(Row, table=True):
     """Which resource of the sender's domain stands for which part of its message."""
 
     __tablename__ = "referral_part"
+    __table_args__ = (KEYED,)
 
     referral: str = Field(primary_key=True)
     name: str = Field(primary_key=True)

@@ -16,12 +16,12 @@ from sqlmodel import Field
 
 from gateway.store.database import Unit
 from gateway.store.destinations import upserting
-from gateway.store.rows import Instant, Row
+from gateway.store.rows import KEYED, Instant, Row
 from gateway.store.statements import Statement, one_of
 
 
 class ResourceRow(Row, table=True):
-    """The current version of a resource; `body` holds the bytes that are served."""
+    """The current version of a resource; `body` holds the bytes that are served. author: client id, or "gateway"."""
 
     __tablename__ = "resource"
     __table_args__ = (Index("resource_by_origin", "origin_id", "domain"), Index("resource_by_domain", "domain", "type"))
@@ -37,11 +37,12 @@ class ResourceRow(Row, table=True):
     origin_id: str | None = None
     origin_version: int | None = None
     visibility_class: str
+    author: str
     body: str = Field(sa_column=Column(Text, nullable=False))
 
 
 class ResourceVersionRow(Row, table=True):
-    """Every version ever stored, the current one included."""
+    """Every version that a newer one has taken the place of."""
 
     __tablename__ = "resource_version"
 
@@ -57,7 +58,7 @@ class VisibilityClassRow(Row, table=True):
     """A distinct (domain, data class, label set, element class). labels: sorted "system|code", one a line."""
 
     __tablename__ = "visibility_class"
-    __table_args__ = (Index("visibility_class_of", "domain", "data_class"),)
+    __table_args__ = (Index("visibility_class_of", "domain", "data_class"), KEYED)
 
     id: str = Field(primary_key=True)
     domain: str
@@ -70,7 +71,7 @@ class ResourceReferralRow(Row, table=True):
     """Membership of a resource in a referral; a Patient copy serves several referrals of the same person."""
 
     __tablename__ = "resource_referral"
-    __table_args__ = (Index("resource_referral_of", "referral", "resource"),)
+    __table_args__ = (Index("resource_referral_of", "referral", "resource"), KEYED)
 
     resource: str = Field(primary_key=True)
     referral: str = Field(primary_key=True)
@@ -97,6 +98,7 @@ class Stored:
     origin_id: str | None
     origin_version: int | None
     visibility_class: str
+    author: str
     body: str
 
 
@@ -106,12 +108,13 @@ STORED_COLUMNS = [_RESOURCE.c[name] for name in Stored.__slots__]
 _REFERRAL_KEY: Final = _REFERRAL.c.referral == bindparam("referral")
 _IN_DOMAIN: Final = _RESOURCE.c.domain == bindparam("domain")
 _INSERT_RESOURCE: Final = Statement(insert(_RESOURCE))
-_INSERT_VERSION: Final = Statement(insert(_VERSION))
+_KEEP_FORMER: Final = Statement(insert(_VERSION))
 _INSERT_MEMBERSHIP: Final = Statement(insert(_REFERRAL))
+_CHANGED: Final = ("version", "last_updated", "origin_version", "visibility_class", "author", "body")
 _RENEW: Final = Statement(
     update(_RESOURCE)
     .where(_RESOURCE.c.id == bindparam("key"), _RESOURCE.c.version == bindparam("expected"))
-    .values({name: bindparam(name) for name in ("version", "last_updated", "origin_version", "visibility_class", "body")})
+    .values({name: bindparam(name) for name in _CHANGED})
 )
 _MEMBERSHIP: Final = Statement(select(_REFERRAL.c.resource).where(_REFERRAL.c.resource == bindparam("resource"), _REFERRAL_KEY))
 _BY_ID: Final = Statement(lambda dialect: select(*STORED_COLUMNS).where(one_of(_RESOURCE.c.id, "ids", dialect)).order_by(_RESOURCE.c.id))
@@ -148,39 +151,19 @@ _OWN_REQUESTS: Final = Statement(
 )
 
 
-def insert_resources(unit: Unit, stored: Sequence[Stored], *, author: str) -> None:
+def insert_resources(unit: Unit, stored: Sequence[Stored]) -> None:
     """Store the first versions of some resources and their membership."""
     _INSERT_RESOURCE.run_each(unit, [{name: getattr(each, name) for name in Stored.__slots__} for each in stored])
-    _INSERT_VERSION.run_each(unit, [_version(each, author) for each in stored])
     _INSERT_MEMBERSHIP.run_each(unit, [{"resource": each.id, "referral": each.referral} for each in stored if each.referral is not None])
 
 
-def update_resource(unit: Unit, stored: Stored, *, expected_version: int, author: str) -> bool:
-    """Store the next version; False when the current one is no longer `expected_version` (nothing is written)."""
-    renewed = {
-        "key": stored.id,
-        "expected": expected_version,
-        "version": stored.version,
-        "last_updated": stored.last_updated,
-        "origin_version": stored.origin_version,
-        "visibility_class": stored.visibility_class,
-        "body": stored.body,
-    }
-    if _RENEW.run(unit, renewed) != 1:
+def update_resource(unit: Unit, stored: Stored, *, former: Stored) -> bool:
+    """Store the next version and keep the former; False when that is no longer the current one (nothing is written)."""
+    renewed = {name: getattr(stored, name) for name in _CHANGED}
+    if _RENEW.run(unit, {"key": former.id, "expected": former.version, **renewed}) != 1:
         return False
-    _INSERT_VERSION.run(unit, _version(stored, author))
+    _KEEP_FORMER.run(unit, {name: getattr(former, name) for name in ResourceVersionRow.model_fields})
     return True
-
-
-def _version(stored: Stored, author: str) -> dict[str, object]:
-    return {
-        "id": stored.id,
-        "version": stored.version,
-        "last_updated": stored.last_updated,
-        "body": stored.body,
-        "visibility_class": stored.visibility_class,
-        "author": author,
-    }
 
 
 def add_to_referral(unit: Unit, resource_id: str, referral: str) -> bool:
@@ -253,12 +236,6 @@ def referrals_of(unit: Unit, resource_ids: Iterable[str]) -> dict[str, list[str]
 def domains_of(unit: Unit) -> list[str]:
     """Every domain that holds a resource."""
     return [row[0] for row in unit.connection.execute(select(_RESOURCE.c.domain).distinct().order_by(_RESOURCE.c.domain))]
-
-
-def versions_of(unit: Unit, resource_id: str) -> list[tuple[int, datetime, str, str]]:
-    """All versions of a resource as (version, last_updated, author, body), oldest first."""
-    query = select(_VERSION.c.version, _VERSION.c.last_updated, _VERSION.c.author, _VERSION.c.body).where(_VERSION.c.id == resource_id)
-    return [(row[0], row[1], row[2], row[3]) for row in unit.connection.execute(query.order_by(_VERSION.c.version))]
 
 
 @dataclass(frozen=True, slots=True)

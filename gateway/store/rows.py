@@ -11,6 +11,9 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import SQLModel
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+KEYED: Final = {"sqlite_with_rowid": False}
+"""Of a table of short rows: on SQLite the row lies in the tree of its key, and there is no second tree to write."""
+
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 

@@ -16,7 +16,7 @@ from sqlmodel import Field
 
 from gateway.store.criteria import BASE, Principal, Query, Reference, Token
 from gateway.store.database import Unit
-from gateway.store.rows import Instant, Row
+from gateway.store.rows import KEYED, Instant, Row
 from gateway.store.statements import Statement
 from gateway.store.visible import _VISIBLE, permitted
 
@@ -25,7 +25,7 @@ class SearchTokenRow(Row, table=True):
     """A coded value or identifier of a resource. system is "" where the element has none."""
 
     __tablename__ = "search_token"
-    __table_args__ = (Index("search_token_value", "type", "param", "code", "resource", "system"),)
+    __table_args__ = (Index("search_token_value", "type", "param", "code", "resource", "system"), KEYED)
 
     resource: str = Field(primary_key=True)
     type: str
@@ -39,7 +39,7 @@ class SearchReferenceRow(Row, table=True):
     """A reference of a resource to `target` ("Type/id")."""
 
     __tablename__ = "search_reference"
-    __table_args__ = (Index("search_reference_target", "type", "param", "target", "resource"), Index("search_reference_of", "target"))
+    __table_args__ = (Index("search_reference_target", "type", "param", "target", "resource"), KEYED)
 
     resource: str = Field(primary_key=True)
     type: str

@@ -16,7 +16,7 @@ from sqlmodel import Field
 
 from gateway.store.destinations import upserting
 from gateway.store.registry import ClientRow, OrganizationRow
-from gateway.store.rows import Instant, Row
+from gateway.store.rows import KEYED, Instant, Row
 from gateway.store.statements import Statement
 from gateway.store.units import Unit
 
@@ -29,6 +29,7 @@ class AccessTokenRow(Row, table=True):
     """One access token. digest: SHA-256 of it in hex. token_id: names it in logs and is not part of it."""
 
     __tablename__ = "access_token"
+    __table_args__ = (KEYED,)
 
     digest: str = Field(primary_key=True)
     token_id: str
@@ -44,6 +45,7 @@ class AssertionReplayRow(Row, table=True):
     """A used assertion. jti_digest: SHA-256 of its jti in hex. It may be used again after expires_at."""
 
     __tablename__ = "assertion_replay"
+    __table_args__ = (KEYED,)
 
     issuer: str = Field(primary_key=True)
     jti_digest: str = Field(primary_key=True)

@@ -18,7 +18,7 @@ from sqlmodel import Field
 from gateway.store.criteria import BASE, Principal
 from gateway.store.database import Unit
 from gateway.store.destinations import upserting
-from gateway.store.rows import Instant, Row
+from gateway.store.rows import KEYED, Instant, Row
 from gateway.store.statements import Statement, one_of
 
 
@@ -29,6 +29,7 @@ class VisibleRow(Row, table=True):
     __table_args__ = (
         Index("visible_page", "organization", "purpose", "type", "element_class", "last_updated", "resource"),
         Index("visible_of", "resource", "organization"),
+        KEYED,
     )
 
     organization: str = Field(primary_key=True)
@@ -46,6 +47,7 @@ class PartyRow(Row, table=True):
     """An organisation that is or was party to a referral. role: "sender" or "addressee"."""
 
     __tablename__ = "party"
+    __table_args__ = (KEYED,)
 
     referral: str = Field(primary_key=True)
     organization: str = Field(primary_key=True)
@@ -59,6 +61,7 @@ class GrantRow(Row, table=True):
     """An organisation's directory entry that another organisation may read, because they share a referral."""
 
     __tablename__ = "directory_grant"
+    __table_args__ = (KEYED,)
 
     organization: str = Field(primary_key=True)
     reader: str = Field(primary_key=True)

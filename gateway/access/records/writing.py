@@ -77,10 +77,10 @@ def create_all(unit: Unit, drafts: Sequence[Draft], *, domain: str, referral: st
     for draft in drafts:
         origin = draft.origin
         place = _Place(domain, draft.data_class, referral, origin.id if origin else None, origin.version if origin else None)
-        made.append(_stored(unit, draft.resource, draft.id if draft.id is not None else new_id(), place, version=1))
+        made.append(_stored(unit, draft.resource, draft.id if draft.id is not None else new_id(), place, version=1, author=author))
     stored = [each for each, _ in made]
     keep_classes(unit, [visibility_class for _, visibility_class in made])
-    insert_resources(unit, stored, author=author)
+    insert_resources(unit, stored)
     index_resources(unit, [_indexed(each, draft.resource) for each, draft in zip(stored, drafts, strict=True)], are_new=True)
     Facts.forget_written(unit, [each.type for each in stored])
     _judge_new(unit, stored, referral, domain)
@@ -102,10 +102,11 @@ def replace(unit: Unit, held: Held, resource: dict[str, Any], *, origin: Held | 
     place = _Place(
         current.domain, current.data_class, current.referral, current.origin_id, origin.version if origin else current.origin_version
     )
-    stored, visibility_class = _stored(unit, _with_labels_of(before, resource), held.id, place, version=current.version + 1)
+    labelled = _with_labels_of(before, resource)
+    stored, visibility_class = _stored(unit, labelled, held.id, place, version=current.version + 1, author=author)
     if stored.visibility_class != current.visibility_class:
         keep_classes(unit, [visibility_class])
-    if not update_resource(unit, stored, expected_version=current.version, author=author):
+    if not update_resource(unit, stored, former=current):
         raise VersionConflict
     index_resources(unit, [_indexed(stored, resource)])
     Facts.forget_written(unit, [stored.type])
@@ -203,7 +204,9 @@ class _Place:
     origin_version: int | None
 
 
-def _stored(unit: Unit, resource: dict[str, Any], resource_id: str, place: _Place, *, version: int) -> tuple[Stored, VisibilityClass]:
+def _stored(
+    unit: Unit, resource: dict[str, Any], resource_id: str, place: _Place, *, version: int, author: str
+) -> tuple[Stored, VisibilityClass]:
     given = resource.get("meta") or {}
     meta = {
         "versionId": str(version),
@@ -225,6 +228,7 @@ def _stored(unit: Unit, resource: dict[str, Any], resource_id: str, place: _Plac
         origin_id=place.origin_id,
         origin_version=place.origin_version,
         visibility_class=visibility_class.id,
+        author=author,
         body=to_json(body).decode(),
     )
     return stored, visibility_class

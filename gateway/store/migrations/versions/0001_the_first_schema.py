@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("issued_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("access_token", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_access_token_expires_at"), ["expires_at"], unique=False)
@@ -35,6 +36,7 @@ def upgrade() -> None:
         sa.Column("jti_digest", sa.String(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("issuer", "jti_digest"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("assertion_replay", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_assertion_replay_expires_at"), ["expires_at"], unique=False)
@@ -121,6 +123,7 @@ def upgrade() -> None:
         sa.Column("organization", sa.String(), nullable=False),
         sa.Column("reader", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("organization", "reader"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "epoch",
@@ -163,6 +166,7 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(), nullable=False),
         sa.Column("closed", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("referral"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "offer",
@@ -260,6 +264,7 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("keeps_task", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("referral", "organization"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "referral",
@@ -304,6 +309,7 @@ def upgrade() -> None:
         sa.Column("resource_type", sa.String(), nullable=False),
         sa.Column("resource_id", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("referral", "name"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("referral_part", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_referral_part_resource_id"), ["resource_id"], unique=False)
@@ -321,6 +327,7 @@ def upgrade() -> None:
         sa.Column("origin_id", sa.String(), nullable=True),
         sa.Column("origin_version", sa.Integer(), nullable=True),
         sa.Column("visibility_class", sa.String(), nullable=False),
+        sa.Column("author", sa.String(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -333,6 +340,7 @@ def upgrade() -> None:
         sa.Column("resource", sa.String(), nullable=False),
         sa.Column("referral", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("resource", "referral"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("resource_referral", schema=None) as batch_op:
         batch_op.create_index("resource_referral_of", ["referral", "resource"], unique=False)
@@ -369,9 +377,9 @@ def upgrade() -> None:
         sa.Column("target", sa.String(), nullable=False),
         sa.Column("element_class", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("resource", "param", "target"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("search_reference", schema=None) as batch_op:
-        batch_op.create_index("search_reference_of", ["target"], unique=False)
         batch_op.create_index("search_reference_target", ["type", "param", "target", "resource"], unique=False)
 
     op.create_table(
@@ -390,6 +398,7 @@ def upgrade() -> None:
         sa.Column("code", sa.String(), nullable=False),
         sa.Column("element_class", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("resource", "param", "system", "code"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("search_token", schema=None) as batch_op:
         batch_op.create_index("search_token_value", ["type", "param", "code", "resource", "system"], unique=False)
@@ -403,6 +412,7 @@ def upgrade() -> None:
         sa.Column("labels", sa.Text(), nullable=False),
         sa.Column("element_class", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("visibility_class", schema=None) as batch_op:
         batch_op.create_index("visibility_class_of", ["domain", "data_class"], unique=False)
@@ -419,6 +429,7 @@ def upgrade() -> None:
         sa.Column("valid_to", sa.BigInteger(), nullable=False),
         sa.Column("policy_epoch", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("organization", "purpose", "resource", "element_class", "valid_from"),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("visible", schema=None) as batch_op:
         batch_op.create_index("visible_of", ["resource", "organization"], unique=False)
