@@ -104,7 +104,8 @@ def _rows(resource: Mapping[str, Any]) -> set[tuple[tuple[str | None, ...], str]
 def _element_class(parameter: str, system: str) -> str:
     if parameter in BASE_PARAMETERS:
         return BASE
-    return f"identifier:{system}" if parameter == "identifier" else parameter
+    # a line end would end the class in a permit's list of them; no R4 uri has one
+    return f"identifier:{' '.join(system.splitlines())}" if parameter == "identifier" else parameter
 
 
 def _codes(value: Any, system: str) -> Iterator[tuple[str, str]]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Index, LargeBinary, and_, bindparam, delete, exists, false, func, insert, or_, select
+from sqlalchemy import ColumnElement, Index, Integer, LargeBinary, and_, bindparam, delete, exists, false, func, insert, or_, select
 from sqlmodel import Field
 
-from gateway.store.criteria import BASE, Principal, Query, Reference, Token
+from gateway.store.criteria import Principal, Query, Reference, Token
 from gateway.store.database import Unit
 from gateway.store.rows import KEYED, Instant, Row
-from gateway.store.statements import Statement
-from gateway.store.visible import _VISIBLE, permitted
+from gateway.store.statements import Statement, one_of
+from gateway.store.visible import _VISIBLE, asked_by, opens, permitted
 
 
 class SearchTokenRow(Row, table=True):
@@ -118,78 +119,138 @@ def _reference_rows(resource: Indexed) -> Iterator[dict[str, str]]:
         yield {"resource": resource.id, "type": resource.type, "param": param, "target": target, "element_class": element_class}
 
 
-def _has_permit(principal: Principal, resource: ColumnElement[str], element_class: ColumnElement[str] | str) -> ColumnElement[bool]:
-    permit = _VISIBLE.alias()
-    return exists().where(permitted(principal, permit), permit.c.resource == resource, permit.c.element_class == element_class)
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a query's statement depends on; its values go in beside. Two queries of one shape are one statement.
+
+    all_of: for each value whether it is a Token, and whether that names a system and a code. spans: whether start and end are given.
+    """
+
+    all_of: tuple[tuple[tuple[bool, bool, bool], ...], ...]
+    spans: tuple[tuple[bool, bool], ...]
+    ids: int
+    has_horizon: bool
+    is_continued: bool
+    is_count: bool
 
 
-def _token_condition(query: Query, principal: Principal, wanted: Token) -> ColumnElement[bool]:
-    row = _TOKEN.alias()
-    condition = [row.c.resource == _VISIBLE.c.resource, row.c.type == query.type, row.c.param == wanted.param]
-    if wanted.system is not None:
-        condition.append(row.c.system == wanted.system)
-    if wanted.code is not None:
-        condition.append(row.c.code == wanted.code)
-    return exists().where(*condition, _has_permit(principal, row.c.resource, row.c.element_class))
+def _shape(query: Query, *, has_horizon: bool, is_continued: bool = False, is_count: bool = False) -> _Shape:
+    return _Shape(
+        tuple(tuple(_kind(wanted) for wanted in alternatives) for alternatives in query.all_of),
+        tuple((span.start is not None, span.end is not None) for span in query.spans),
+        len(query.ids),
+        has_horizon,
+        is_continued,
+        is_count,
+    )
 
 
-def _reference_condition(query: Query, principal: Principal, wanted: Reference) -> ColumnElement[bool]:
-    row, target = _REFERENCE.alias(), _VISIBLE.alias()
+def _kind(wanted: Token | Reference) -> tuple[bool, bool, bool]:
+    if isinstance(wanted, Token):
+        return True, wanted.system is not None, wanted.code is not None
+    return False, True, True
+
+
+def _values(query: Query, principal: Principal, horizon: datetime | None, limit: int) -> dict[str, Any]:
+    """The values of a query under the names that `_statement` gives them."""
+    values: dict[str, Any] = {**asked_by(principal), "of_type": query.type, "most": limit, "horizon": horizon}
+    for place, alternatives in enumerate(query.all_of):
+        for at, wanted in enumerate(alternatives):
+            name = f"v{place}_{at}"
+            values[f"{name}_param"] = wanted.param
+            if isinstance(wanted, Token):
+                values |= {f"{name}_system": wanted.system, f"{name}_code": wanted.code}
+            else:
+                kind, _, resource_id = wanted.target.partition("/")
+                values |= {f"{name}_target": wanted.target, f"{name}_type": kind, f"{name}_id": resource_id}
+    for place, span in enumerate(query.spans):
+        values |= {f"start{place}": span.start, f"end{place}": span.end}
+    for place, ids in enumerate(query.ids):
+        values[f"ids{place}"] = sorted(ids)
+    return values
+
+
+def _token_condition(name: str, has_system: bool, has_code: bool, dialect: str) -> ColumnElement[bool]:
+    row, permit = _TOKEN.alias(), _VISIBLE.alias()
+    condition = [row.c.resource == _VISIBLE.c.resource, row.c.type == bindparam("of_type"), row.c.param == bindparam(f"{name}_param")]
+    if has_system:
+        condition.append(row.c.system == bindparam(f"{name}_system"))
+    if has_code:
+        condition.append(row.c.code == bindparam(f"{name}_code"))
+    opened = exists().where(permitted(permit), permit.c.resource == row.c.resource, opens(permit, row.c.element_class, dialect))
+    return exists().where(*condition, opened)
+
+
+def _reference_condition(name: str, dialect: str) -> ColumnElement[bool]:
+    row, permit, target = _REFERENCE.alias(), _VISIBLE.alias(), _VISIBLE.alias()
     refers = exists().where(
         row.c.resource == _VISIBLE.c.resource,
-        row.c.type == query.type,
-        row.c.param == wanted.param,
-        row.c.target == wanted.target,
-        _has_permit(principal, row.c.resource, row.c.element_class),
+        row.c.type == bindparam("of_type"),
+        row.c.param == bindparam(f"{name}_param"),
+        row.c.target == bindparam(f"{name}_target"),
+        exists().where(permitted(permit), permit.c.resource == row.c.resource, opens(permit, row.c.element_class, dialect)),
     )
     # a reference to a hidden resource behaves like one to nothing
-    known = exists().where(
-        target.c.resource == wanted.target.partition("/")[2],
-        target.c.type == wanted.target.partition("/")[0],
-        target.c.element_class == BASE,
-        permitted(principal, target),
-    )
+    known = exists().where(target.c.resource == bindparam(f"{name}_id"), target.c.type == bindparam(f"{name}_type"), permitted(target))
     return and_(refers, known)
 
 
-def _conditions(query: Query, principal: Principal, horizon: datetime | None) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [permitted(principal), _VISIBLE.c.type == query.type, _VISIBLE.c.element_class == BASE]
-    for alternatives in query.all_of:
+def _conditions(shape: _Shape, dialect: str) -> Iterator[ColumnElement[bool]]:
+    yield permitted(_VISIBLE)
+    yield _VISIBLE.c.type == bindparam("of_type")
+    for place, alternatives in enumerate(shape.all_of):
         options = [
-            _token_condition(query, principal, wanted) if isinstance(wanted, Token) else _reference_condition(query, principal, wanted)
-            for wanted in alternatives
+            _token_condition(f"v{place}_{at}", has_system, has_code, dialect)
+            if is_token
+            else _reference_condition(f"v{place}_{at}", dialect)
+            for at, (is_token, has_system, has_code) in enumerate(alternatives)
         ]
-        conditions.append(or_(*options) if options else false())
-    for span in query.spans:
-        if span.start is not None:
-            conditions.append(_VISIBLE.c.last_updated >= span.start)
-        if span.end is not None:
-            conditions.append(_VISIBLE.c.last_updated < span.end)
-    conditions.extend(_VISIBLE.c.resource.in_(sorted(ids)) for ids in query.ids)
-    if horizon is not None:
-        conditions.append(_VISIBLE.c.last_updated < horizon)
-    return conditions
+        yield or_(*options) if options else false()
+    for place, (has_start, has_end) in enumerate(shape.spans):
+        if has_start:
+            yield _VISIBLE.c.last_updated >= bindparam(f"start{place}", type_=Instant)
+        if has_end:
+            yield _VISIBLE.c.last_updated < bindparam(f"end{place}", type_=Instant)
+    for place in range(shape.ids):
+        yield one_of(_VISIBLE.c.resource, f"ids{place}", dialect)
+    if shape.has_horizon:
+        yield _VISIBLE.c.last_updated < bindparam("horizon", type_=Instant)
+    if shape.is_continued:
+        at: Any = bindparam("after_at", type_=Instant)
+        after: Any = bindparam("after_id")
+        yield or_(_VISIBLE.c.last_updated > at, and_(_VISIBLE.c.last_updated == at, _VISIBLE.c.resource > after))
+
+
+@lru_cache(maxsize=512)
+def _statement(shape: _Shape) -> Statement:
+    most = bindparam("most", type_=Integer)
+
+    def build(dialect: str) -> Any:
+        conditions = list(_conditions(shape, dialect))
+        if shape.is_count:
+            inner = select(_VISIBLE.c.resource).where(*conditions).limit(most).subquery()
+            return select(func.count()).select_from(inner)
+        page = select(_VISIBLE.c.last_updated, _VISIBLE.c.resource).where(*conditions)
+        return page.order_by(_VISIBLE.c.last_updated, _VISIBLE.c.resource).limit(most)
+
+    return Statement(build)
 
 
 def find_page(
     unit: Unit, query: Query, principal: Principal, *, after: tuple[datetime, str] | None, limit: int, horizon: datetime | None
 ) -> list[tuple[datetime, str]]:
     """The next (last_updated, resource id) after a key, in that order, of what the principal may see."""
-    conditions = _conditions(query, principal, horizon)
+    values = _values(query, principal, horizon, limit)
     if after is not None:
-        at, resource_id = after
-        conditions.append(
-            or_(_VISIBLE.c.last_updated > at, and_(_VISIBLE.c.last_updated == at, _VISIBLE.c.resource > resource_id)),
-        )
-    statement = select(_VISIBLE.c.last_updated, _VISIBLE.c.resource).where(*conditions)
-    rows = unit.connection.execute(statement.order_by(_VISIBLE.c.last_updated, _VISIBLE.c.resource).limit(limit))
-    return [(row[0], row[1]) for row in rows]
+        values |= {"after_at": after[0], "after_id": after[1]}
+    statement = _statement(_shape(query, has_horizon=horizon is not None, is_continued=after is not None))
+    return [(row[0], row[1]) for row in statement.all(unit, values)]
 
 
 def count_matches(unit: Unit, query: Query, principal: Principal, *, cap: int, horizon: datetime | None) -> int | None:
     """How many the principal may see; None when more than `cap`, the same for everyone."""
-    inner = select(_VISIBLE.c.resource).where(*_conditions(query, principal, horizon)).limit(cap + 1).subquery()
-    found = int(unit.connection.execute(select(func.count()).select_from(inner)).scalar_one())
+    statement = _statement(_shape(query, has_horizon=horizon is not None, is_count=True))
+    found = int(statement.scalars(unit, _values(query, principal, horizon, cap + 1))[0])
     return found if found <= cap else None
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Index, and_, bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Index, and_, bindparam, delete, func, literal_column, select, update
 from sqlmodel import Field
 
-from gateway.store.criteria import BASE, Principal
+from gateway.store.criteria import Principal
 from gateway.store.database import Unit
 from gateway.store.destinations import upserting
 from gateway.store.rows import KEYED, Instant, Row
@@ -23,11 +23,14 @@ from gateway.store.statements import Statement, one_of
 
 
 class VisibleRow(Row, table=True):
-    """One permit: this organisation, for this purpose, may see this element class of this resource from then till then."""
+    """One permit: this organisation, for this purpose, may see these element classes of this resource from then till then.
+
+    The spans of one resource do not overlap. element_classes: as `spelt` writes them; "base" is always among them.
+    """
 
     __tablename__ = "visible"
     __table_args__ = (
-        Index("visible_page", "organization", "purpose", "type", "element_class", "last_updated", "resource"),
+        Index("visible_page", "organization", "purpose", "type", "last_updated", "resource"),
         Index("visible_of", "resource", "organization"),
         KEYED,
     )
@@ -37,7 +40,7 @@ class VisibleRow(Row, table=True):
     type: str
     last_updated: datetime = Field(sa_type=Instant)
     resource: str = Field(primary_key=True)
-    element_class: str = Field(primary_key=True)
+    element_classes: str
     valid_from: datetime = Field(sa_type=Instant, primary_key=True)
     valid_to: datetime = Field(sa_type=Instant)
     policy_epoch: str
@@ -89,18 +92,6 @@ _CLOSE_PARTY: Final = Statement(
 _GRANTING: Final = Statement(lambda dialect: upserting(dialect, _GRANT).on_conflict_do_nothing())
 _LOCK: Final = Statement(select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger))))
 _READERS: Final = Statement(select(_GRANT.c.reader).where(_GRANT.c.organization == bindparam("of")).order_by(_GRANT.c.reader))
-_VISIBLE_IDS: Final = Statement(
-    lambda dialect: select(_VISIBLE.c.resource).where(
-        _VISIBLE.c.organization == bindparam("of"),
-        _VISIBLE.c.purpose == bindparam("for_purpose"),
-        _VISIBLE.c.policy_epoch == bindparam("epoch"),
-        _VISIBLE.c.valid_from <= bindparam("at", type_=Instant),
-        _VISIBLE.c.valid_to > bindparam("at", type_=Instant),
-        _VISIBLE.c.element_class == BASE,
-        one_of(_VISIBLE.c.resource, "ids", dialect),
-    )
-)
-"""As `permitted`, put together once: it is asked at every read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +116,43 @@ def _putting(dialect: str, table: Any) -> Any:
 _PUT_PERMITS: Final = Statement(lambda dialect: _putting(dialect, _VISIBLE))
 
 
-def permitted(principal: Principal, table: Any = _VISIBLE) -> ColumnElement[bool]:
-    """The condition that a row of `visible` is a permit of this principal that stands at this time."""
+def permitted(table: Any) -> ColumnElement[bool]:
+    """The condition that a row of `visible` is a permit that stands, for whom `asked_by` says."""
     columns = table.c
-    condition: ColumnElement[bool] = (
-        (columns.organization == principal.organization)
-        & (columns.purpose == principal.purpose)
-        & (columns.policy_epoch == principal.policy_epoch)
-        & (columns.valid_from <= principal.at)
-        & (columns.valid_to > principal.at)
+    return and_(
+        columns.organization == bindparam("of"),
+        columns.purpose == bindparam("for_purpose"),
+        columns.policy_epoch == bindparam("epoch"),
+        columns.valid_from <= bindparam("at", type_=Instant),
+        columns.valid_to > bindparam("at", type_=Instant),
     )
-    return condition
+
+
+def asked_by(principal: Principal) -> dict[str, Any]:
+    """The values that `permitted` needs."""
+    return {
+        "of": principal.organization,
+        "for_purpose": principal.purpose,
+        "epoch": principal.policy_epoch,
+        "at": principal.at,
+    }
+
+
+def opens(permit: Any, element_class: Any, dialect: str) -> ColumnElement[bool]:
+    """The condition that a permit opens index rows of an element class."""
+    line: Any = literal_column("chr(10)" if dialect == "postgresql" else "char(10)")
+    place = func.strpos if dialect == "postgresql" else func.instr
+    return place(permit.c.element_classes, line.concat(element_class).concat(line)) > literal_column("0")
+
+
+def spelt(element_classes: Iterable[str]) -> str:
+    """Element classes as a permit keeps them: one a line, with a line end before the first as well."""
+    return "".join(f"\n{name}" for name in sorted(element_classes)) + "\n"
+
+
+_VISIBLE_IDS: Final = Statement(
+    lambda dialect: select(_VISIBLE.c.resource).where(permitted(_VISIBLE), one_of(_VISIBLE.c.resource, "ids", dialect))
+)
 
 
 def replace_permits(unit: Unit, resource_ids: Sequence[str], permits: Iterable[Mapping[str, Any]]) -> None:
@@ -155,14 +172,7 @@ def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -
     wanted = sorted(set(resource_ids))
     if not wanted:
         return frozenset()
-    asked = {
-        "of": principal.organization,
-        "for_purpose": principal.purpose,
-        "epoch": principal.policy_epoch,
-        "at": principal.at,
-        "ids": wanted,
-    }
-    return frozenset(_VISIBLE_IDS.scalars(unit, asked))
+    return frozenset(_VISIBLE_IDS.scalars(unit, {**asked_by(principal), "ids": wanted}))
 
 
 def open_party(unit: Unit, referral: str, organization: str, role: str) -> None:

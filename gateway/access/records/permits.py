@@ -21,7 +21,7 @@ from gateway.store.epochs import hold_epoch
 from gateway.store.people import linked_referrals
 from gateway.store.registry import organization_purposes
 from gateway.store.resources import Stored, domains_of, find_resources, resources_in, resources_of
-from gateway.store.visible import replace_permits
+from gateway.store.visible import replace_permits, spelt
 
 
 def stand_still(unit: Unit) -> None:
@@ -81,38 +81,37 @@ def _permits(facts: Facts, stored: Stored) -> Iterator[dict[str, Any]]:
         if organization is None:
             continue
         for purpose in sorted(organization_purposes(facts.unit, key)):
-            for element_class, start, end in _spans(facts, stored, key, organization.postures, purpose):
+            for classes, start, end in _spans(facts, stored, key, organization.postures, purpose):
                 yield {
                     "organization": key,
                     "purpose": purpose,
                     "type": stored.type,
                     "last_updated": stored.last_updated,
                     "resource": stored.id,
-                    "element_class": element_class,
+                    "element_classes": spelt(classes),
                     "valid_from": start,
                     "valid_to": end,
                     "policy_epoch": facts.policy.epoch_for(organization.postures),
                 }
 
 
-def _spans(facts: Facts, stored: Stored, key: str, postures: frozenset[str], purpose: str) -> Iterator[tuple[str, datetime, datetime]]:
-    """(element class, from, till) of what is permitted; spans of one class that touch are one."""
+def _spans(
+    facts: Facts, stored: Stored, key: str, postures: frozenset[str], purpose: str
+) -> Iterator[tuple[frozenset[str], datetime, datetime]]:
+    """(element classes, from, till) of what is permitted; spans of the same classes that touch are one."""
     now = facts.unit.now
     turns: list[datetime] = []
     if ADDRESSEE in facts.relations(stored, key):  # to nobody else a Consent matters
         turns = [turn for turn in changes_of(facts.filed(facts.referrals(stored))) if turn > now]
-    starts, ends = [ALWAYS, *turns], [*turns, FOREVER]
-    open_since: dict[str, datetime] = {}
-    for start, end in zip(starts, ends, strict=True):
-        classes = _classes(facts, stored, key, postures, purpose, max(start, now))
-        for element_class in list(open_since):
-            if element_class not in classes:
-                yield element_class, open_since.pop(element_class), start
-        for element_class in classes:
-            open_since.setdefault(element_class, start)
-        if end == FOREVER:
-            for element_class in sorted(open_since):
-                yield element_class, open_since[element_class], FOREVER
+    since, open_now = ALWAYS, _classes(facts, stored, key, postures, purpose, now)
+    for turn in turns:
+        classes = _classes(facts, stored, key, postures, purpose, turn)
+        if classes != open_now:
+            if open_now:
+                yield open_now, since, turn
+            since, open_now = turn, classes
+    if open_now:
+        yield open_now, since, FOREVER
 
 
 def _classes(facts: Facts, stored: Stored, key: str, postures: frozenset[str], purpose: str, at: datetime) -> frozenset[str]:

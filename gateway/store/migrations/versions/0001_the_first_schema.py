@@ -424,15 +424,13 @@ def upgrade() -> None:
         sa.Column("type", sa.String(), nullable=False),
         sa.Column("last_updated", sa.BigInteger(), nullable=False),
         sa.Column("resource", sa.String(), nullable=False),
-        sa.Column("element_class", sa.String(), nullable=False),
+        sa.Column("element_classes", sa.String(), nullable=False),
         sa.Column("valid_from", sa.BigInteger(), nullable=False),
         sa.Column("valid_to", sa.BigInteger(), nullable=False),
         sa.Column("policy_epoch", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("organization", "purpose", "resource", "element_class", "valid_from"),
+        sa.PrimaryKeyConstraint("organization", "purpose", "resource", "valid_from"),
         sqlite_with_rowid=False,
     )
     with op.batch_alter_table("visible", schema=None) as batch_op:
         batch_op.create_index("visible_of", ["resource", "organization"], unique=False)
-        batch_op.create_index(
-            "visible_page", ["organization", "purpose", "type", "element_class", "last_updated", "resource"], unique=False
-        )
+        batch_op.create_index("visible_page", ["organization", "purpose", "type", "last_updated", "resource"], unique=False)
