@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.postgres import Server, find_binaries, running_server
+from bench.postgres import Server, find_binaries, new_database, running_server
 from tests.peers.machine import install
+
+__all__ = ["NoPostgres", "Server", "new_database", "own_server", "throw_away_server"]
 
 PACKAGES = ("postgresql",)
 SETTINGS = {"max_connections": 200}  # two test processes with several pools each

@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.postgres import new_database
 from tests.peers.machine import REPOSITORY, outside_environment
+from tests.peers.postgres import new_database
 from tests.peers.reference_validator import ask_hl7, ask_ours, errors_of
 from tests.peers.running_gateway import running_gateway
 from tests.peers.saved_resources import kinds_in, write_wire_resources
