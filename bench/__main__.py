@@ -14,6 +14,7 @@ from pathlib import Path
 from bench import databases, report
 from bench.cases import Bench
 from bench.load import ROOT, BenchFailed
+from bench.postgres import new_database
 from bench.report import Figure
 from bench.site import open_site, prepare
 
@@ -78,7 +79,7 @@ def _urls(name: str, folder: Path) -> Iterator[tuple[str, str] | None]:
         if server is None:
             yield None
             return
-        first, second = (opened.enter_context(databases.postgres_database(server)) for _ in range(2))
+        first, second = (opened.enter_context(new_database(server)) for _ in range(2))
         yield first, second
 
 

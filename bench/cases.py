@@ -15,12 +15,13 @@ from bench.bare import write_bare
 from bench.client import Result
 from bench.empty_route import PATH as EMPTY
 from bench.load import BenchFailed, ask, request, run_load
-from bench.people import EHR, FORM, RMS, a_message
+from bench.people import CAD, CLINIC, EHR, FORM, RMS, a_message, an_eido
 from bench.report import Figure, figure
 from bench.site import FHIR, JSON, Site, acceptance
 
 INTAKE: Final = "intake"
 OFFERED: Final = "intake to first offer"
+EIDO: Final = "intake-eido"
 DRAIN: Final = "worker drain"
 UPDATE: Final = "Task update"
 READ: Final = "Task read"
@@ -61,6 +62,8 @@ class Bench:
         for clients, tasks in self._shared_tasks():
             self._update(clients, tasks)
         self._read_cases()
+        for clients in self.clients:
+            self._eido(clients)
         return self.rows
 
     # --- limits ---
@@ -87,12 +90,7 @@ class Bench:
 
     def _intake(self, clients: int) -> None:
         limits, whole = self._limits(INTAKE, clients), self._limits(OFFERED, clients)
-        headers = {**self.site.people[RMS].authorization(), **JSON}
-        count = math.ceil(self.seconds * MESSAGES_A_SECOND)
-        requests = [request("POST", "/intake/rms-diversion", self.site.port, headers, a_message()) for _ in range(count)]
-        before = looking.audit_rows(self.site.database, RMS)
-        result = run_load(self.site.port, requests, clients=clients, seconds=self.seconds, expect=201)
-        self._require_audit(RMS, "intake success", before, result)
+        result = self._posted(RMS, "/intake/rms-diversion", a_message, clients)
         self._keep(self._of(result, INTAKE, clients, limits=limits))
         sent, since = len(result.milliseconds), int(result.began_at * 1_000_000)
         stamps = self._offers(since, sent)
@@ -104,6 +102,23 @@ class Bench:
         after = max(0, last - answered_at) / 1_000_000
         when = f"{self.site.name}, {clients} clients, at the last receipt"
         self.note(f"{when}: {behind} of {sent} offers were not made, {after:.1f} s later all were")
+
+    def _eido(self, clients: int) -> None:
+        """A 911 centre's incidents; their offers go to a team that no other case looks at."""
+        limits = self._limits(EIDO, clients)
+        result = self._posted(CAD, "/intake/eido", an_eido, clients)
+        self._keep(self._of(result, EIDO, clients, limits=limits))
+        self._offers(int(result.began_at * 1_000_000), len(result.milliseconds))
+
+    def _posted(self, client: str, path: str, make: Callable[[], bytes], clients: int) -> Result:
+        """New messages of a sender, with one audit row for each receipt. Raises BenchFailed."""
+        headers = {**self.site.people[client].authorization(), **JSON}
+        count = math.ceil(self.seconds * MESSAGES_A_SECOND)
+        requests = [request("POST", path, self.site.port, headers, make()) for _ in range(count)]
+        before = looking.audit_rows(self.site.database, client)
+        result = run_load(self.site.port, requests, clients=clients, seconds=self.seconds, expect=201)
+        self._require_audit(client, "intake success", before, result)
+        return result
 
     def _drain(self) -> None:
         """A burst while no worker runs, then the worker alone."""
@@ -145,7 +160,7 @@ class Bench:
         self._audited(UPDATE, clients, "update success", [request("PUT", path, self.site.port, headers, body) for path, body in tasks])
 
     def _read_cases(self) -> None:
-        tasks = looking.tasks(self.site.database, "accepted", READ_TASKS)
+        tasks = looking.tasks(self.site.database, CLINIC, "accepted", READ_TASKS)
         Random(1).shuffle(tasks)  # noqa: S311 (no secret)
         for clients in self.clients:
             headers = self.site.people[EHR].authorization()

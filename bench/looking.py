@@ -33,10 +33,10 @@ def tokens_since(database: Database, client: str, microseconds: int) -> int:
     return int(_rows(database, statement, client=client, since=microseconds)[0][0])
 
 
-def tasks(database: Database, state: str, limit: int) -> list[str]:
-    """Ids of the receivers' Tasks whose offers are in a state, the newest first."""
-    statement = "SELECT task_id FROM offer WHERE state = :state ORDER BY offered_at DESC, id LIMIT :limit"
-    return [str(row[0]) for row in _rows(database, statement, state=state, limit=limit)]
+def tasks(database: Database, receiver: str, state: str, limit: int) -> list[str]:
+    """Ids of a receiver's Tasks whose offers are in a state, the newest first."""
+    statement = "SELECT task_id FROM offer WHERE receiver = :receiver AND state = :state ORDER BY offered_at DESC, id LIMIT :limit"
+    return [str(row[0]) for row in _rows(database, statement, receiver=receiver, state=state, limit=limit)]
 
 
 def first_offers(database: Database, since: int) -> list[tuple[int, int]]:

@@ -1,10 +1,11 @@
-"""Who speaks in the bench: one agency's records system and one clinic's EHR, as in docs/example/parties.toml, with keys of their own."""
+"""Who speaks in the bench: one agency's records system and one clinic's EHR, as in docs/example/parties.toml, and a 911 centre, with keys
+of their own.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
-import shutil
 import time
 from dataclasses import dataclass
 from itertools import count
@@ -21,10 +22,30 @@ from bench.load import ROOT, ask
 
 RMS: Final = "riverton-rms"
 EHR: Final = "northside-ehr"
+CAD: Final = "county-cad"
+CLINIC: Final = "northside-clinic"
+# The centre, and the team its calls are offered to; without a channel, as the clinic.
+EMERGENCY: Final = """
+[organization.county-911]
+name = "County 911"
+postures = ["emergency_dispatch"]
+
+[organization.county-mobile-crisis]
+name = "County Mobile Crisis"
+postures = ["covered_entity"]
+services = ["mobile-crisis"]
+
+[client.county-cad]
+organization = "county-911"
+jwks = "county-cad.jwks.json"
+scopes = "__gateway.intake.eido"
+purposes = ["COC"]
+"""
 SCOPES: Final = {
     RMS: "__gateway.intake.rms-diversion",
     EHR: "system/Task.rus system/ServiceRequest.rs system/Patient.rs",
     "harbor-ehr": "system/Task.rus",
+    CAD: "__gateway.intake.eido",
 }
 FORM: Final = "application/x-www-form-urlencoded"
 _ASSERTION_SECONDS: Final = 280
@@ -62,7 +83,8 @@ class Person:
 
 def make_people(folder: Path) -> dict[str, Person]:
     """Keys for everybody, and the parties file beside them in a folder."""
-    shutil.copy(ROOT / "docs/example/parties.toml", folder / "parties.toml")
+    example = (ROOT / "docs/example/parties.toml").read_text(encoding="utf-8")
+    (folder / "parties.toml").write_text(f"{example}{EMERGENCY}", encoding="utf-8")
     people = {}
     for client_id in SCOPES:
         key = ECKey.generate_key("P-384", auto_kid=True)
@@ -79,3 +101,14 @@ def a_message() -> bytes:
     message["person"]["identifier"] = f"BENCH-P-{number:07d}"
     message["person"]["name"]["family"] = f"Marsh-{number}"
     return json.dumps(message).encode()
+
+
+def an_eido() -> bytes:
+    """The published incident with a person, a caller and a note, of another person and another incident each time."""
+    number = next(_numbers)
+    eido: dict[str, Any] = copy.deepcopy(mappings.load("eido").schema["examples"][1])
+    eido["$id"] = f"urn:emergency:uid:incidentid:bench{number:07d}:911.riverton-county.example"
+    eido["callComponent"][0]["$id"] = f"urn:emergency:uid:callid:bench{number:07d}:911.riverton-county.example"
+    name = eido["personComponent"][0]["ncPersonComponent"]["name"][0]
+    name["personSurName"][0]["value"] = f"Marsh-{number}"
+    return json.dumps(eido).encode()

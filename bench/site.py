@@ -12,7 +12,7 @@ from typing import Any, Final
 from bench import looking, stock, written
 from bench.empty_route import PATH as EMPTY
 from bench.load import ask, request, run_load
-from bench.people import EHR, FORM, RMS, Person, a_message, make_people
+from bench.people import CAD, CLINIC, EHR, FORM, RMS, Person, a_message, an_eido, make_people
 from bench.system import Running, free_port, gateway_environment
 from bench.template import Template
 from gateway.store.database import Database
@@ -46,11 +46,17 @@ class Site:
     def tasks(self, state: str, limit: int) -> list[dict[str, Any]]:
         """Tasks of the EHR as it is served them, by the state of their offers. Read one by one: a search is what is to be measured."""
         headers = self.people[EHR].authorization()
-        return [json.loads(ask("GET", f"/fhir/Task/{each}", self.port, headers)) for each in looking.tasks(self.database, state, limit)]
+        return [
+            json.loads(ask("GET", f"/fhir/Task/{each}", self.port, headers)) for each in looking.tasks(self.database, CLINIC, state, limit)
+        ]
 
     def send(self, headers: dict[str, str]) -> None:
         """One message, answered."""
         ask("POST", "/intake/rms-diversion", self.port, {**headers, **JSON}, a_message(), expect=201)
+
+    def hand_over(self, headers: dict[str, str]) -> None:
+        """One EIDO, answered."""
+        ask("POST", "/intake/eido", self.port, {**headers, **JSON}, an_eido(), expect=201)
 
     def start_worker(self) -> None:
         """Start the one worker process."""
@@ -85,8 +91,9 @@ def open_site(name: str, folder: Path, database_url: str, limit_url: str) -> Ite
 
 def prepare(site: Site, tasks: int) -> None:
     """See what each operation writes, then fill the database with Tasks; the worker runs afterwards."""
-    rms, ehr = site.people[RMS].authorization(), site.people[EHR].authorization()
-    _warm(site, rms, ehr)
+    rms, ehr, cad = (site.people[client].authorization() for client in (RMS, EHR, CAD))
+    _warm(site, rms, ehr, cad)
+    _see_the_eido(site, cad)
     clean = before = written.snapshot(site.database)
     since = _stamp(site)
     site.send(rms)
@@ -111,7 +118,17 @@ def prepare(site: Site, tasks: int) -> None:
     stock.fill(site.database, accepted, tasks)
 
 
-def _warm(site: Site, rms: dict[str, str], ehr: dict[str, str]) -> None:
+def _see_the_eido(site: Site, cad: dict[str, str]) -> None:
+    """What the intake of one writes, seen while no worker runs; its offer is made and the worker stopped before anything else is seen."""
+    since, before = _stamp(site), written.snapshot(site.database)
+    site.hand_over(cad)
+    _keep(site, "intake-eido", before)
+    site.start_worker()
+    looking.wait_for_offers(site.database, since, 1)
+    site.running.stop("worker")
+
+
+def _warm(site: Site, rms: dict[str, str], ehr: dict[str, str], cad: dict[str, str]) -> None:
     """Everything some times, so that each process has loaded what it needs and what is written once for all is there.
 
     The worker is stopped again: what intake alone writes can then be seen.
@@ -126,7 +143,8 @@ def _warm(site: Site, rms: dict[str, str], ehr: dict[str, str]) -> None:
         return request(method, path, site.port, headers, body)
 
     several([one("POST", "/intake/rms-diversion", {**rms, **JSON}, a_message()) for _ in range(WARM_TIMES)], 201)
-    looking.wait_for_offers(site.database, since, WARM_TIMES)
+    several([one("POST", "/intake/eido", {**cad, **JSON}, an_eido()) for _ in range(WARM_TIMES)], 201)
+    looking.wait_for_offers(site.database, since, 2 * WARM_TIMES)
     tasks = site.tasks("open", WARM_TIMES)
     several([one("GET", f"/fhir/Task/{task['id']}", ehr) for task in tasks])
     several([one("GET", "/fhir/Task?status=requested", ehr)] * WARM_TIMES)

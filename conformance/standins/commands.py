@@ -10,7 +10,7 @@ import typer
 from conformance.keys import KeyFault
 from conformance.standins.behaviour import Behaviour, UnknownBehaviour
 from conformance.standins.ehr import SCOPES, Ehr
-from conformance.standins.rms import CALLBACK_PATH, SCOPE, Rms
+from conformance.standins.rms import KINDS, Rms
 from conformance.standins.server import serve
 from conformance.wire import WireLog
 
@@ -22,6 +22,7 @@ Gateway = Annotated[str, typer.Option(help="Base URL of the gateway, without /fh
 Client = Annotated[str | None, typer.Option("--client-id", help="Who it is at the gateway.")]
 Wire = Annotated[Path | None, typer.Option(help="Save every exchange here as <nn>-<from>-<to>.http.")]
 Name = Annotated[str | None, typer.Option(help="Its name in the files of --wire.")]
+SenderScope = Annotated[str | None, typer.Option(help="Scope to ask the gateway for; that of its intake where none is given.")]
 BIND = "127.0.0.1"
 
 
@@ -31,18 +32,26 @@ def rms(
     state: State,
     gateway: Gateway = "http://127.0.0.1:8080",
     client_id: Client = None,
-    scope: Annotated[str, typer.Option(help="Scope to ask the gateway for.")] = SCOPE,
+    scope: SenderScope = None,
     wire: Wire = None,
     name: Name = None,
 ) -> None:
-    """A police records system: posts, reads, cancels, and takes signed callbacks."""
-    base = f"http://{BIND}:{port}"
-    log = WireLog(wire) if wire else None
-    try:
-        made = Rms(base, gateway.rstrip("/"), state, client_id=client_id or "standin-rms", scope=scope, name=name or "rms", wire=log)
-    except KeyFault as fault:
-        raise _refuse(str(fault)) from None
-    serve(made.app, BIND, port, {"standin": "rms", "jwks": str(state / "jwks.json"), "callback": f"{base}{CALLBACK_PATH}"})
+    """A police records system: posts diversion requests, reads, cancels, and takes signed callbacks."""
+    _serve_sender("rms", port, state, gateway, client_id, scope, wire, name)
+
+
+@standins.command()
+def cad(
+    port: Port,
+    state: State,
+    gateway: Gateway = "http://127.0.0.1:8080",
+    client_id: Client = None,
+    scope: SenderScope = None,
+    wire: Wire = None,
+    name: Name = None,
+) -> None:
+    """A 911 centre's CAD: the same as rms, with EIDOs."""
+    _serve_sender("cad", port, state, gateway, client_id, scope, wire, name)
 
 
 @standins.command()
@@ -69,6 +78,18 @@ def ehr(
         raise _refuse(str(fault)) from None
     made.behaviour.change(wanted)
     serve(made.app, BIND, port, {"standin": "ehr", "jwks": str(state / "jwks.json"), "fhir": f"{base}/fhir"})
+
+
+def _serve_sender(
+    kind: str, port: int, state: Path, gateway: str, client_id: str | None, scope: str | None, wire: Path | None, name: str | None
+) -> None:
+    base, log, speaks = f"http://{BIND}:{port}", WireLog(wire) if wire else None, KINDS[kind]
+    known_as = client_id or f"standin-{kind}"
+    try:
+        made = Rms(base, gateway.rstrip("/"), state, kind=speaks, client_id=known_as, scope=scope, name=name or kind, wire=log)
+    except KeyFault as fault:
+        raise _refuse(str(fault)) from None
+    serve(made.app, BIND, port, {"standin": kind, "jwks": str(state / "jwks.json"), "callback": f"{base}{speaks.callback_path}"})
 
 
 def _refuse(text: str) -> typer.Exit:

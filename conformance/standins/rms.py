@@ -1,8 +1,10 @@
-"""A stand-in for a police records system: posts requests, reads and withdraws them, and takes signed callbacks."""
+"""A stand-in for a sender's system, police records or CAD: posts messages, reads and withdraws them, and takes signed callbacks."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,13 +21,27 @@ from conformance.standins.server import as_told, body_json, fhir_answer, lose_an
 from conformance.wire import WireLog
 from profiles.strict_json import JsonFault, parse_json, to_json
 
-SCOPE: Final = "__gateway.intake.rms-diversion"
-CALLBACK_PATH: Final = "/diversion-status"
 DELIVERY_ID: Final = "Crisis-Delivery-Id"
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a sender's system speaks: the intake format it posts, and where it takes callbacks."""
+
+    format: str
+    callback_path: str
+
+    @property
+    def scope(self) -> str:
+        """The scope its format needs."""
+        return f"__gateway.intake.{self.format}"
+
+
+KINDS: Final[Mapping[str, Kind]] = {"rms": Kind("rms-diversion", "/diversion-status"), "cad": Kind("eido", "/call-status")}
+
+
 class Rms:
-    """The parts of one stand-in RMS. base_url: its own; gateway_url: of the gateway; folder: for its keys and its log."""
+    """The parts of one stand-in sender. base_url: its own; gateway_url: of the gateway; folder: for its keys and its log."""
 
     def __init__(
         self,
@@ -33,15 +49,16 @@ class Rms:
         gateway_url: str,
         folder: Path,
         *,
+        kind: Kind = KINDS["rms"],
         client_id: str = "standin-rms",
-        scope: str = SCOPE,
+        scope: str | None = None,
         name: str = "rms",
         wire: WireLog | None = None,
     ) -> None:
-        self.base_url, self.name = base_url, name
+        self.base_url, self.name, self.kind = base_url, name, kind
         self.behaviour = Behaviour()
         http = Http(name, "gateway", wire)
-        self.client = SmartClient(gateway_url, client_id, make_keys(folder), scope, http)
+        self.client = SmartClient(gateway_url, client_id, make_keys(folder), scope or kind.scope, http)
         self.gateway_keys = GatewayKeys(gateway_url, http)
         self.receipts: dict[str, dict[str, Any]] = {}
         self.callbacks: list[dict[str, Any]] = []
@@ -51,9 +68,9 @@ class Rms:
         _control_routes(self.app, self)
 
     def send(self, message: dict[str, Any], *, dry_run: bool = False, strict: bool = False) -> Exchange:
-        """Post a diversion request and remember its receipt."""
+        """Post a message and remember its receipt."""
         headers = {"Content-Type": "application/json", **({"Prefer": "handling=strict"} if strict else {})}
-        path = f"/intake/rms-diversion{'?dry-run=true' if dry_run else ''}"
+        path = f"/intake/{self.kind.format}{'?dry-run=true' if dry_run else ''}"
         return self._remembered(self.client.call_again("POST", path, body=to_json(message), headers=headers))
 
     def read(self, receipt: str) -> Exchange:
@@ -98,10 +115,10 @@ class Rms:
 
 
 def _callback_route(app: Flask, rms: Rms) -> None:
-    @app.post(CALLBACK_PATH)
+    @app.post(rms.kind.callback_path)
     @may_fail
-    def diversion_status() -> Response:
-        received = Received("POST", f"{rms.base_url}{CALLBACK_PATH}", dict(request.headers), request.get_data())
+    def called_back() -> Response:
+        received = Received("POST", f"{rms.base_url}{rms.kind.callback_path}", dict(request.headers), request.get_data())
         status, word = rms.take_callback(received)
         answer = Response(status=204) if status == 204 else Response(to_json({"error": word}), status, content_type="application/json")
         return lose_answer(rms.behaviour, answer)

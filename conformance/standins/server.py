@@ -1,4 +1,4 @@
-"""What both stand-ins are made of: an HTTP server, a record of what reached it, and a control address for this machine alone."""
+"""What the stand-ins are made of: an HTTP server, a record of what reached it, and a control address for this machine alone."""
 
 from __future__ import annotations
 

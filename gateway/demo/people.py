@@ -1,10 +1,14 @@
-"""Who takes part in the demo and what the officer's system sends. Everybody is invented; the times are near now."""
+"""Who takes part in the demo and what the officer's system sends. Everybody is invented; the times are near now.
+
+What the 911 centre sends is in call.py.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,31 +17,56 @@ import mappings
 POLICE: Final = "riverton-police"
 CLINIC: Final = "northside-clinic"
 CENTER: Final = "harbor-crisis-center"
+COUNTY: Final = "riverton-911"
+TEAM: Final = "juniper-mobile"
 NAMES: Final[Mapping[str, str]] = {
     POLICE: "Riverton Police Department",
     CLINIC: "Northside Crisis Clinic",
     CENTER: "Harbor Crisis Center",
+    COUNTY: "Riverton County 911",
+    TEAM: "Juniper Mobile Crisis",
     "coordinator": "Crisis coordination centre",
 }
-RMS_CLIENT: Final = "riverton-rms"
-EHR_CLIENTS: Final[Mapping[str, str]] = {CLINIC: "northside-ehr", CENTER: "harbor-ehr"}
-RMS_SCOPE: Final = "__gateway.intake.rms-diversion"
+EHR_CLIENTS: Final[Mapping[str, str]] = {CLINIC: "northside-ehr", CENTER: "harbor-ehr", TEAM: "juniper-ehr"}
 EHR_SCOPE: Final = (
-    "system/Task.rus system/ServiceRequest.rs system/Patient.rs system/Encounter.rs system/Consent.rus system/Flag.rs system/Location.rs"
+    "system/Task.rus system/ServiceRequest.rs system/Patient.rs system/RelatedPerson.rs system/Encounter.rs system/Consent.rus "
+    "system/Flag.rs system/Location.rs"
 )
-# The shipped protocol asks lead-case-management first and crisis-stabilization next.
-SERVICES: Final[Mapping[str, str]] = {CLINIC: "lead-case-management", CENTER: "crisis-stabilization"}
+# A diversion request goes to lead-case-management first and to crisis-stabilization next, a 911 call to mobile-crisis first.
+SERVICES: Final[Mapping[str, str]] = {CLINIC: "lead-case-management", CENTER: "crisis-stabilization", TEAM: "mobile-crisis"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A sender's system: its client id, whose it is, what it posts, where it is called back, and which stand-in plays it."""
+
+    client: str
+    organization: str
+    posture: str
+    format: str
+    callback_path: str
+    standin: str
+
+    @property
+    def scope(self) -> str:
+        """What it may do at the gateway."""
+        return f"__gateway.intake.{self.format}"
+
+
+RMS: Final = Sender("riverton-rms", POLICE, "criminal_justice_agency", "rms-diversion", "/diversion-status", "rms")
+CAD: Final = Sender("county-cad", COUNTY, "emergency_dispatch", "eido", "/call-status", "cad")
 
 
 def parties_toml(ports: Mapping[str, int]) -> str:
     """The parties file of the demo. ports: of each stand-in, by client id."""
-    parts = [
-        f'[organization.{POLICE}]\nname = "{NAMES[POLICE]}"\npostures = ["criminal_justice_agency"]\n',
-        (
-            f'[client.{RMS_CLIENT}]\norganization = "{POLICE}"\njwks = "{RMS_CLIENT}/jwks.json"\nscopes = "{RMS_SCOPE}"\n'
-            f'purposes = ["COC"]\ncallback = {{ address = "http://127.0.0.1:{ports[RMS_CLIENT]}/diversion-status" }}\n'
-        ),
-    ]
+    parts = []
+    for sender in (RMS, CAD):
+        parts.append(f'[organization.{sender.organization}]\nname = "{NAMES[sender.organization]}"\npostures = ["{sender.posture}"]\n')
+        parts.append(
+            f'[client.{sender.client}]\norganization = "{sender.organization}"\njwks = "{sender.client}/jwks.json"\n'
+            f'scopes = "{sender.scope}"\npurposes = ["COC"]\n'
+            f'callback = {{ address = "http://127.0.0.1:{ports[sender.client]}{sender.callback_path}" }}\n'
+        )
     for organization, client in EHR_CLIENTS.items():
         parts.append(
             f'[organization.{organization}]\nname = "{NAMES[organization]}"\npostures = ["covered_entity"]\n'
@@ -55,19 +84,19 @@ def _message(now: datetime, number: int, example: int) -> dict[str, Any]:
     """One of the published examples, moved to `now`: the officer met the person half an hour ago."""
     published = mappings.load("rms-diversion").schema["examples"][example]
     shift = now - datetime.fromisoformat(published["requested_at"])
-    message: dict[str, Any] = _moved(published, shift)
+    message: dict[str, Any] = moved(published, shift)
     message["request_number"] = f"RPD-{now:%Y}-{number:06d}"
     message["agency"] = {**message["agency"], "case_number": f"{now:%Y}-{number:06d}"}
     message.pop("consents", None)
     return message
 
 
-def _moved(value: Any, shift: timedelta) -> Any:
+def moved(value: Any, shift: timedelta) -> Any:
     """The same with each date-time moved; dates without a time (of birth) stay."""
     if isinstance(value, dict):
-        return {name: _moved(child, shift) for name, child in value.items()}
+        return {name: moved(child, shift) for name, child in value.items()}
     if isinstance(value, list):
-        return [_moved(child, shift) for child in value]
+        return [moved(child, shift) for child in value]
     if isinstance(value, str) and len(value) >= 20 and value[10] == "T":
         return (datetime.fromisoformat(value) + shift).isoformat(timespec="seconds")
     return value

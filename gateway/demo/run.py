@@ -13,13 +13,15 @@ from typing import Final
 from gateway.demo import people
 from gateway.demo.failing import DemoFailed
 from gateway.demo.saving import prepare, save_stored
-from gateway.demo.story import Story
+from gateway.demo.steps import Steps
+from gateway.demo.story import tell
 from gateway.demo.terminal import Terminal
 from gateway.demo.town import Town, open_town
 from gateway.errors import Failure
 
 ABOUT: Final = (
-    "A gateway, its worker, a police records system and two clinics' EHRs start now as processes of their own, on a fresh database. "
+    "A gateway, its worker, a police records system, a 911 centre's CAD and the EHRs of two clinics and a mobile team start now as "
+    "processes of their own, on a fresh database. "
     "Every line below is an answer one of them got, an entry of the ledger or a row of the audit log. All people are invented."
 )
 
@@ -33,7 +35,7 @@ def run_demo(*, once: bool, save: Path | None, port: int | None, terminal: Termi
         shown.title("The crisis referral gateway", ABOUT)
         with open_town(port, wire) as town:
             shown.note(f"everything runs after {time.monotonic() - begun:.1f} s")
-            Story(town, shown).tell()
+            tell(Steps(town, shown))
             if save:
                 count = save_stored(town, save)
                 shown.note(
@@ -53,7 +55,8 @@ def run_demo(*, once: bool, save: Path | None, port: int | None, terminal: Termi
 
 def _stay(town: Town, shown: Terminal) -> None:
     """Print where everything is and wait for Ctrl-C or SIGTERM."""
-    systems = {"gateway": town.base_url, "records system": f"http://127.0.0.1:{town.rms.port}/control/state"}
+    systems = {"gateway": town.base_url}
+    systems |= {name: f"http://127.0.0.1:{by.port}/control/state" for name, by in (("records system", town.rms), ("911 CAD", town.cad))}
     systems |= {people.NAMES[key]: f"http://127.0.0.1:{ehr.port}/control/state" for key, ehr in town.ehrs.items()}
     shown.lines("It all keeps running", {**systems, "database, keys, logs": str(town.folder)})
     shown.commands("Try it from another terminal", curl_lines(town))
@@ -80,9 +83,11 @@ def curl_lines(town: Town) -> list[str]:
     return [
         f"curl -s {base}/fhir/.well-known/smart-configuration",
         f"curl -s {base}/intake/rms-diversion/schema",
-        f'OFFICER="{token(people.RMS_CLIENT, people.RMS_SCOPE)}"',
+        f'OFFICER="{token(people.RMS.client, people.RMS.scope)}"',
         f'curl -s -H "Authorization: Bearer $OFFICER" {base}/referrals/{town.receipts[0]}',
         f'curl -s -H "Authorization: Bearer $OFFICER" {base}/fhir/Task   # refused: police get no /fhir read',
+        f'DISPATCHER="{token(people.CAD.client, people.CAD.scope)}"',
+        f'curl -s -H "Authorization: Bearer $DISPATCHER" {base}/referrals/{town.receipts[-1]}',
         f'CLINIC="{token(clinic, people.EHR_SCOPE)}"',
         f'curl -s -H "Authorization: Bearer $CLINIC" "{base}/fhir/Task?status=accepted"',
         (

@@ -95,6 +95,10 @@ class Terminal:
         self.console.print(table)
         self.console.print(Text(f"  {len(rows)} rows, those that follow each other to one party in one line", style="dim"))
 
+    def gap(self) -> None:
+        """An empty line."""
+        self.console.print()
+
     def lines(self, title: str, rows: Mapping[str, str]) -> None:
         """Names and addresses."""
         self.console.print()

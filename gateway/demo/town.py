@@ -1,4 +1,4 @@
-"""The systems of the demo: gateway, worker, one records system and two EHRs, each a process, reached as their users reach them."""
+"""The systems of the demo: gateway, worker, two senders' systems and three EHRs, each a process, reached as their users reach them."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """One stand-in system, told what to do through its control address."""
+    """One stand-in system, told what to do through its control address. log: its requests.jsonl."""
 
     name: str
     port: int
+    log: Path
 
     def tell(self, what: str, **arguments: Any) -> Answer:
         """Have it act at the gateway. Raises DemoFailed when it got no answer there."""
@@ -57,6 +58,10 @@ class StandIn:
         if not isinstance(state, dict):
             raise DemoFailed(f"{self.name}: no state")
         return state
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What reached it and what it answered, in order."""
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
     def _call(self, method: str, what: str, arguments: Mapping[str, Any] | None) -> Any:
         with requests.Session() as session:
@@ -76,6 +81,7 @@ class Town:
     base_url: str
     processes: Processes
     rms: StandIn
+    cad: StandIn
     ehrs: Mapping[str, StandIn]
     database: Database
     receipts: list[str] = field(default_factory=list)
@@ -144,10 +150,12 @@ def open_town(port: int | None, wire: Path | None) -> Iterator[Town]:
 
 
 def _started(folder: Path, base_url: str, gateway_port: int, processes: Processes, wire: Path | None) -> Town:
-    ports = {client: free_port() for client in (people.RMS_CLIENT, *people.EHR_CLIENTS.values())}
+    senders = {sender.client: (sender.standin, sender.scope) for sender in (people.RMS, people.CAD)}
+    systems = {**senders, **dict.fromkeys(people.EHR_CLIENTS.values(), ("ehr", people.EHR_SCOPE))}
+    ports = {client: free_port() for client in systems}
     log = ("--wire", str(wire)) if wire else ()
     for client, port in ports.items():
-        kind, scope = ("rms", people.RMS_SCOPE) if client == people.RMS_CLIENT else ("ehr", people.EHR_SCOPE)
+        kind, scope = systems[client]
         options = ("--port", str(port), "--state", str(folder / client), "--gateway", base_url)
         named = ("--client-id", client, "--name", client, "--scope", scope)
         processes.start(client, "conformance", "standin", kind, *options, *named, *log)
@@ -158,11 +166,13 @@ def _started(folder: Path, base_url: str, gateway_port: int, processes: Processe
     processes.start("gateway", "gateway", "serve")
     processes.start("worker", "gateway", "worker")
     processes.wait_listening([gateway_port], START_SECONDS)
+    standins = {client: StandIn(client, port, folder / client / "requests.jsonl") for client, port in ports.items()}
     return Town(
         folder=folder,
         base_url=base_url,
         processes=processes,
-        rms=StandIn(people.RMS_CLIENT, ports[people.RMS_CLIENT]),
-        ehrs={organization: StandIn(client, ports[client]) for organization, client in people.EHR_CLIENTS.items()},
+        rms=standins[people.RMS.client],
+        cad=standins[people.CAD.client],
+        ehrs={organization: standins[client] for organization, client in people.EHR_CLIENTS.items()},
         database=Database(processes.environment["CRISIS_GATEWAY_DATABASE_URL"]),
     )

@@ -72,6 +72,8 @@ def _keep(unit: Unit, services: Services, caller: Caller, version: Version, prot
     if referral is None:
         referral = _enter(unit, caller, taken, protocol)
         return disclose(unit, referral, caller, event="intake", status=201)
+    if version.late is not None:
+        _keep_message(unit, caller, version.late, referral.id)
     if version.is_kept:
         _keep_message(unit, caller, taken, referral.id)
         if version.counts:

@@ -1,6 +1,7 @@
 """Which version of its key a message is: by its own number, or, where a format merges, by what its parts' time stamps change.
 
-A format with revisions is ordered by them. One that merges keeps what is known as one message, numbered here with each change.
+A format with revisions is ordered by them. One that merges keeps what is known as one message, numbered here with each change; what
+came too late to count is kept as it came, under 0 and downwards, so that the highest number is always what holds.
 Decides on what is stored; writes nothing.
 """
 
@@ -32,12 +33,14 @@ class Version:
 
     taken: what is kept of it, and what it means. is_kept: whether it says something that is not stored yet. counts: whether it is
     what the sender now says. base: number of the version it was merged with, 0 for none; None where numbers come with the message.
+    late: the message as it came, where part of it is older than what is known and it is to be kept for that.
     """
 
     taken: Taken
     is_kept: bool = True
     counts: bool = True
     base: int | None = None
+    late: Taken | None = None
 
 
 def prepare(validator: Validator, known: Sequence[Message], taken: Taken) -> Version:
@@ -51,11 +54,12 @@ def prepare(validator: Validator, known: Sequence[Message], taken: Taken) -> Ver
     merged = form.merge(parse_json(newest.body.encode()) if newest.kept else {}, taken.source)
     if merged.conflicts:
         raise DuplicateKey(Issue("error", "duplicate", OTHER_CONTENT, (), pointer) for pointer in merged.conflicts)
+    late = taken if merged.older else None
     if not merged.changed:
-        return Version(replace(taken, revision=newest.revision), is_kept=False, counts=False, base=newest.revision)
+        return Version(replace(taken, revision=newest.revision), is_kept=False, counts=False, base=newest.revision, late=late)
     cuts = _cuts_of(merged, newest, taken)
     whole = understand(validator, form, merged.message, cuts, strict=False)
-    return Version(replace(whole, revision=newest.revision + 1), base=newest.revision)
+    return Version(replace(whole, revision=newest.revision + 1), base=newest.revision, late=late)
 
 
 def _cuts_of(merged: Merge, newest: Message, taken: Taken) -> list[tuple[str, str]]:
@@ -80,9 +84,16 @@ def place_among(known: Sequence[Message], version: Version, key_field: str) -> V
     if version.base is not None:
         if version.base != max((message.revision for message in known), default=0):
             raise Overtaken
-        return version
+        return replace(version, late=_numbered(version.late, known))
     same = next((message for message in known if message.revision == version.taken.revision), None)
     if same is not None and same.content_sha256 != version.taken.sha256:
         raise DuplicateKey((Issue("error", "duplicate", DuplicateKey.text, (), key_field),))
     newest = max((message.revision for message in known), default=0)
     return replace(version, is_kept=same is None, counts=version.taken.revision > newest)
+
+
+def _numbered(late: Taken | None, known: Sequence[Message]) -> Taken | None:
+    """A message that came too late under the next number below the versions; None where the very same is stored already."""
+    if late is None or any(message.content_sha256 == late.sha256 for message in known):
+        return None
+    return replace(late, revision=min(0, min(message.revision for message in known) - 1))

@@ -24,6 +24,8 @@ from gateway.store.statements import Statement
 class IntakeMessageRow(Row, table=True):
     """One message. body: canonical JSON after the cut. kept: false once a purge has emptied the body.
 
+    revision: the sender's own, from 1; of a format that merges the number of what its messages say together. Below 1 stands a
+    message that came too late to change anything and is kept as it came.
     cuts: for each place that was cut out, its RFC 6901 pointer and the keyed hash of what stood there; never the text.
     """
 
@@ -91,7 +93,7 @@ def lock_key(unit: Unit, organization: str, format_name: str, message_key: str) 
 
 
 def find_message(unit: Unit, organization: str, format_name: str, message_key: str) -> list[Message]:
-    """Every revision of a message that came, the lowest first."""
+    """Every revision of a message that came, the lowest first: what counts is the last."""
     asked = {"organization": organization, "format": format_name, "message_key": message_key}
     return [Message(*row) for row in _REVISIONS.all(unit, asked)]
 

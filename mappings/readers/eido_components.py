@@ -79,12 +79,13 @@ def merge(stored: dict[str, Any], sent: dict[str, Any]) -> Merge:
     for name in LISTS:
         if name in stored or name in sent:
             message[name] = merging.list_of(name, _entries(stored, name), _entries(sent, name))
-    return Merge(message, merging.changed, tuple(merging.conflicts), merging.taken)
+    return Merge(message, merging.changed, merging.older, tuple(merging.conflicts), merging.taken)
 
 
 class _Merging:
     def __init__(self) -> None:
         self.changed = False
+        self.older = False
         self.conflicts: list[str] = []
         self.taken: dict[str, str] = {}
 
@@ -111,6 +112,7 @@ class _Merging:
                 self.conflicts.append(pointer or f"/{STAMP}")
             return stored
         if now is None or (before is not None and now < before):
+            self.older = True
             return stored
         return self._take(pointer, sent, place)
 

@@ -44,11 +44,12 @@ class Merge:
 
     message: the merged one. changed: whether it says anything the stored one did not. conflicts: places in the sent message of
     parts that came before with the same time stamp and other content. taken: place of each part of the sent message that
-    counts from now on → its place in the merged one.
+    counts from now on → its place in the merged one. older: whether a part of the sent message is older than what is stored of it.
     """
 
     message: dict[str, Any]
     changed: bool
+    older: bool
     conflicts: tuple[str, ...]
     taken: Mapping[str, str]
 

@@ -194,7 +194,7 @@ def test_the_curl_line_of_a_search_holds_no_token(parties):
     assert "abc" not in curl_line(exchange)
 
 
-@pytest.mark.parametrize(("kind", "path"), [("rms", "/control/state"), ("ehr", "/fhir/metadata")])
+@pytest.mark.parametrize(("kind", "path"), [("rms", "/control/state"), ("cad", "/control/state"), ("ehr", "/fhir/metadata")])
 def test_a_stand_in_starts_as_a_process_says_where_it_listens_and_ends_on_sigterm(tmp_path, kind, path):
     port = _free_port()
     command = [sys.executable, "-m", "conformance", "standin", kind, "--port", str(port), "--state", str(tmp_path / "s")]

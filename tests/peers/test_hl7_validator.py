@@ -18,12 +18,16 @@ from tests.peers.saved_resources import kinds_in, stored_files, write_wire_resou
 
 pytestmark = pytest.mark.peers
 
-OF_A_REFERRAL = ("Patient", "Encounter", "ServiceRequest", "Task", "Consent", "QuestionnaireResponse", "Flag", "Location", "Provenance")
-SENT_TO_AN_EHR = ("Patient", "Encounter", "ServiceRequest", "Task", "Flag", "Location")
+OF_A_REFERRAL = (
+    *("Patient", "RelatedPerson", "Encounter", "ServiceRequest", "Task", "Consent", "QuestionnaireResponse", "Flag", "Location"),
+    *("Communication", "Provenance"),
+)
+SENT_TO_AN_EHR = ("Patient", "RelatedPerson", "Encounter", "ServiceRequest", "Task", "Flag", "Location")
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 # Types of the referral that have a parent in US Core; a resource without meta.profile would not be held against it.
 WITH_A_PARENT = {
     "Patient": f"{US_CORE}patient",
+    "RelatedPerson": f"{US_CORE}relatedperson",
     "Encounter": f"{US_CORE}encounter",
     "ServiceRequest": f"{US_CORE}servicerequest",
     "QuestionnaireResponse": f"{US_CORE}questionnaireresponse",
@@ -91,12 +95,13 @@ def test_hl7s_validator_sees_a_planted_error(checked, tmp_path):
     assert "banana" in found
 
 
-def test_the_bundle_of_every_published_example_is_valid(tmp_path):
-    examples = sorted((REPOSITORY / "mappings" / "rms-diversion" / "examples").glob("*.json"))
+@pytest.mark.parametrize("format_name", ["rms-diversion", "eido"])
+def test_the_bundle_of_every_published_example_is_valid(tmp_path, format_name):
+    examples = sorted((REPOSITORY / "mappings" / format_name / "examples").glob("*.json"))
     bundles = []
     for example in examples:
         done = subprocess.run(
-            [sys.executable, "-m", "gateway", "map", "rms-diversion", example],
+            [sys.executable, "-m", "gateway", "map", format_name, example],
             env=outside_environment(),
             capture_output=True,
             text=True,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +15,7 @@ from conformance.exchange import Http
 from conformance.keys import make_keys
 from conformance.standins.client import SmartClient
 from tests.builders import an_rms_message
-from tests.peers.machine import outside_environment, require_programs
+from tests.peers.node import run_script
 from tests.peers.running_gateway import running_gateway
 
 pytestmark = pytest.mark.peers
@@ -47,7 +44,6 @@ purposes = ["TREAT"]
 """
 OAUTH4WEBAPI = "oauth4webapi@3.8.8"
 WAIT_SECONDS = 20
-NPM_SECONDS = 120
 READS = ("Task", "ServiceRequest", "Patient")
 
 
@@ -112,9 +108,6 @@ def test_cumulus_gets_a_token_by_discovery_and_reads_the_referral(referred):
 
 
 def test_oauth4webapi_on_node_gets_a_token_by_rfc_8414_and_searches(referred, tmp_path):
-    require_programs(("node", "npm"), ("nodejs", "npm"))
-    on_node(tmp_path, "npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", OAUTH4WEBAPI)
-    shutil.copy(Path(__file__).parent / "oauth4webapi_client.mjs", tmp_path)
     asked = {
         "issuer": referred.base_url,
         "clientId": "alder-ehr",
@@ -122,15 +115,7 @@ def test_oauth4webapi_on_node_gets_a_token_by_rfc_8414_and_searches(referred, tm
         "scope": "system/Task.rs",
         "search": f"{referred.base_url}/fhir/Task?owner=Organization/alder-case-management",
     }
-    answer = json.loads(on_node(tmp_path, "node", "oauth4webapi_client.mjs", said=json.dumps(asked)))
+    answer = run_script(tmp_path, "oauth4webapi_client.mjs", (OAUTH4WEBAPI,), asked)
     assert answer["token"] == {"token_type": "bearer", "expires_in": 300, "scope": "system/Task.rs"}
     assert (answer["status"], answer["body"]["type"]) == (200, "searchset")
     assert {entry["resource"]["resourceType"] for entry in answer["body"]["entry"]} == {"Task"}
-
-
-def on_node(folder, *command, said=""):
-    done = subprocess.run(
-        command, cwd=folder, env=outside_environment(), input=said, capture_output=True, text=True, timeout=NPM_SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout

@@ -32,9 +32,20 @@ def later(eido, at=LATER, **incident):
     return found
 
 
-def stored(gateway, eido, organization="county-911"):
+def kept(gateway, eido, organization="county-911"):
+    """Everything that is kept of an incident, what came too late first."""
     with gateway.services.database.read() as unit:
         return messages.find_message(unit, organization, "eido", eido["$id"])
+
+
+def stored(gateway, eido, organization="county-911"):
+    """The versions of an incident, oldest first."""
+    return [message for message in kept(gateway, eido, organization) if message.revision > 0]
+
+
+def kept_late(gateway, eido):
+    """What came too late, as it came."""
+    return [json.loads(message.body) for message in kept(gateway, eido) if message.revision < 1]
 
 
 # --- the door ---
@@ -186,6 +197,63 @@ def test_an_older_component_changes_nothing(gateway):
     assert len(stored(gateway, eido)) == 1
 
 
+def test_an_older_component_is_kept_as_it_came(gateway):
+    eido = an_eido()
+    receipt = handed_over(gateway, eido)
+    older = later(eido, at=EARLIER, incidentCommonPriorityNumber=1)
+    gateway.as_cad.hand_over(older)
+    [late] = kept_late(gateway, eido)
+    assert late["incidentComponent"] == older["incidentComponent"]
+    with gateway.services.database.read() as unit:
+        referral = referrals.find_by_any_receipt(unit, receipt)
+        assert len(messages.messages_of(unit, referral.id)) == 2
+    assert referral.revision == 1
+    newer = gateway.as_cad.hand_over(later(eido, incidentCommonPriorityNumber=9))
+    assert (newer.status_code, newer.json["receipt"]) == (200, receipt)
+    assert json.loads(stored(gateway, eido)[-1].body)["incidentComponent"]["incidentCommonPriorityNumber"] == 9
+
+
+def test_an_older_component_is_kept_once_and_each_other_one_beside_it(gateway):
+    eido = an_eido()
+    handed_over(gateway, eido)
+    for number in (1, 1, 2, 3, 2):
+        assert gateway.as_cad.hand_over(later(eido, at=EARLIER, incidentCommonPriorityNumber=number)).status_code == 200
+    numbers = [message["incidentComponent"]["incidentCommonPriorityNumber"] for message in kept_late(gateway, eido)]
+    assert numbers == [3, 2, 1]
+
+
+def test_a_version_that_is_sent_again_after_a_newer_one_is_not_kept_twice(gateway):
+    eido = an_eido()
+    handed_over(gateway, eido)
+    gateway.as_cad.hand_over(later(eido, incidentCommonPriorityNumber=9))
+    assert gateway.as_cad.hand_over(eido).status_code == 200
+    assert kept_late(gateway, eido) == []
+
+
+def test_what_is_cut_out_of_an_older_component_is_not_kept(gateway):
+    eido = an_eido()
+    handed_over(gateway, eido)
+    older = copy.deepcopy(eido)
+    older["notesComponent"][0].update(lastUpdateTimeStamp=EARLIER, notesActionComments="<p>NIC/W146203706</p>")
+    gateway.as_cad.hand_over(older)
+    [late] = [message for message in kept(gateway, eido) if message.revision < 1]
+    assert "W146203706" not in late.body
+    assert [pointer for pointer, _ in late.cuts] == ["/notesComponent/0/notesActionComments"]
+
+
+def test_older_components_sent_at_once_are_all_kept(gateway):
+    eido = an_eido()
+    handed_over(gateway, eido)
+    sent = [later(eido, at=EARLIER, incidentCommonPriorityNumber=number) for number in range(1, 7)]
+    threads = [threading.Thread(target=gateway.actors["cad"].hand_over, args=(each,)) for each in sent]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(kept_late(gateway, eido)) == 6
+    assert len(stored(gateway, eido)) == 1
+
+
 def test_an_eido_may_hold_one_newer_and_one_older_component(gateway):
     eido = an_eido()
     handed_over(gateway, eido)
@@ -195,6 +263,7 @@ def test_an_eido_may_hold_one_newer_and_one_older_component(gateway):
     merged = json.loads(stored(gateway, eido)[-1].body)
     assert merged["incidentComponent"]["incidentCommonPriorityNumber"] == 7
     assert [note["$id"] for note in merged["notesComponent"]] == ["note-1", "note-2"]
+    assert kept_late(gateway, eido)[0]["incidentComponent"]["incidentCommonPriorityNumber"] == 1
 
 
 def test_the_same_time_stamp_with_other_content_is_refused_and_the_component_named(gateway):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from gateway.store import messages
 from tests.builders import an_rms_message
 
 
@@ -55,6 +56,9 @@ def test_an_older_version_is_kept_and_changes_nothing(gateway):
     older = gateway.as_rms.send({**newer, "revision": 2, "narrative": "Earlier words"})
     assert older.status_code == 200
     assert older.json == first.json
+    with gateway.services.database.read() as unit:
+        known = messages.find_message(unit, "riverton-police", "rms-diversion", newer["request_number"])
+    assert [(message.revision, "Earlier words" in message.body) for message in known] == [(2, True), (3, False)]
     ehr = gateway.as_alder_ehr
     assert "Earlier words" not in ehr.get(f"/fhir/{ehr.the_task()['focus']['reference']}").get_data(as_text=True)
 
