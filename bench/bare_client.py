@@ -17,7 +17,7 @@ import psycopg
 
 from bench.template import Template, Written
 
-PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA cache_size=-16000", "PRAGMA temp_store=MEMORY")
+PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA cache_size=-8000", "PRAGMA temp_store=MEMORY")
 """As the gateway's own writer has them."""
 
 

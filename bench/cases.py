@@ -37,7 +37,7 @@ BURST_CLIENTS: Final = 4
 READ_TASKS: Final = 1_000
 ACCEPTED_TASKS: Final = 3_000
 UNBEARABLE_SECONDS: Final = 5.0
-WORKER_THREADS: Final = 2
+WORKER_THREADS: Final = 8
 """The worker makes so many offers at a time (JOBBERS in gateway/delivery/worker.py)."""
 
 

@@ -14,7 +14,7 @@ import typer
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from gateway.app import build
+from gateway.app import build, settle
 from gateway.commands.beside import serve_with_worker
 from gateway.commands.database import require_ready
 from gateway.settings import Settings
@@ -59,6 +59,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         """Make the application of one server process; called after the fork."""
         app = build(self.settings)
         app.extensions["gateway"].database.on_broken = leave
+        settle()
         return app
 
 
@@ -75,6 +76,7 @@ def serve(
     if with_worker:
         raise typer.Exit(serve_with_worker(settings))
     server: Any = Server(settings)
+    settle()
     server.run()
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import make_services
+from gateway.app import make_services, settle
 from gateway.commands.database import require_ready
 from gateway.delivery.worker import Worker
 from gateway.errors import Unavailable
@@ -36,6 +36,7 @@ def worker(
         working.stop()
 
     services.database.on_broken = leave
+    settle()
     try:
         if once:
             print(f"{_work_off(working)} done")

@@ -48,7 +48,9 @@ SEND_SECONDS: Final = TOTAL_SECONDS + 10.0
 
 POLL_SECONDS: Final = 0.25
 SENDERS: Final = 8
-JOBBERS: Final = 2
+JOBBERS: Final = 8
+"""So many jobs wait for the write section together, and on SQLite are one commit."""
+
 PER_DESTINATION: Final = 2
 JOBS_AT_ONCE: Final = 32
 LAST_LINKS_SECONDS: Final = 10.0

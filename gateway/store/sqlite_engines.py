@@ -22,11 +22,12 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA synchronous=FULL",  # a commit that was answered survives a power cut
     "PRAGMA foreign_keys=ON",
     "PRAGMA journal_size_limit=67108864",
-    "PRAGMA cache_size=-16000",
+    "PRAGMA wal_autocheckpoint=4000",  # pages: one and the same page, written again and again, goes into the database once
+    "PRAGMA cache_size=-8000",
     "PRAGMA temp_store=MEMORY",  # nothing of a record in files that outlive us
     "PRAGMA trusted_schema=OFF",
 )
-_READER_PRAGMAS: Final = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA trusted_schema=OFF")
+_READER_PRAGMAS: Final = ("PRAGMA query_only=ON", "PRAGMA cache_size=-1000", "PRAGMA temp_store=MEMORY", "PRAGMA trusted_schema=OFF")
 
 
 _ARGUMENTS: Final = {"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None}

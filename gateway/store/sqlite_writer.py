@@ -32,7 +32,7 @@ from gateway.store.units import Unit
 log = structlog.get_logger(__name__)
 
 GROUP_ITEMS: Final = 64
-GROUP_SECONDS: Final = 0.02
+GROUP_SECONDS: Final = 0.03
 """A group takes up no further work after this time: the first of it waits for the last, and so do other processes."""
 
 _OURS: Final = ("SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_MISUSE", "SQLITE_RANGE", "SQLITE_TOOBIG")

@@ -12,9 +12,9 @@ from gateway.errors import Unavailable
 from tests.store.actors import hold_the_lock, keys, put, read_on, write_for_ever, write_many
 
 UNITS = 300
-USUAL_WAIT_SECONDS, WORST_WAIT_SECONDS = 0.5, 2.0
-"""Ten times and more what was measured (19 and 41 ms with four processes), for a machine that is busy with other tests; SQLite's
-own lock made writers wait up to 7 s. What may be promised is measured by bench/."""
+WORST_WAIT_SECONDS = 5.0
+"""A hundred times what was measured (41 ms with four processes), for a machine that is busy with other tests; SQLite's own lock
+made writers wait up to 7 s. What may be promised is measured by `make faults`."""
 
 
 @pytest.mark.parametrize("processes", [2, 4])
@@ -31,9 +31,7 @@ def test_processes_that_write_and_read_at_once_lose_nothing_and_never_wait_long(
     assert [told["failures"] for told in (*written, *read)] == [[]] * (processes + 2)
     assert keys(open_database(sqlite_url)) == sorted(f"p{number}-{unit}" for number in range(processes) for unit in range(UNITS))
     assert all(counts == sorted(counts) and len(counts) > 1 for counts in (told["counts"] for told in read))
-    waits = sorted(itertools.chain.from_iterable(told["waits"] for told in written))
-    assert waits[len(waits) * 99 // 100] < USUAL_WAIT_SECONDS
-    assert waits[-1] < WORST_WAIT_SECONDS
+    assert max(itertools.chain.from_iterable(told["waits"] for told in written)) < WORST_WAIT_SECONDS
 
 
 def test_stamps_of_all_processes_rise_in_the_order_of_their_commits(sqlite_url, start, open_database):
