@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
@@ -22,7 +21,7 @@ from gateway.store.postgres import PostgresStore
 from gateway.store.sqlite import SqliteStore
 from gateway.store.units import FAR_FUTURE, Unit
 
-__all__ = ["FAR_FUTURE", "Database", "DatabaseUrlRefused", "NoDatabase", "Unit", "horizon", "require_existing", "require_url"]
+__all__ = ["FAR_FUTURE", "Database", "DatabaseUrlRefused", "NoDatabase", "Unit", "require_existing", "require_url"]
 
 log = structlog.get_logger(__name__)
 
@@ -102,9 +101,13 @@ class Database:
         self.dialect: Final = self._store.dialect
 
     @contextmanager
-    def read(self) -> Iterator[Unit]:
-        """A snapshot of its own, in which nothing can be written. Raises Unavailable."""
-        with self._store.read() as unit:
+    def read(self, *, with_horizon: bool = False) -> Iterator[Unit]:
+        """A snapshot of its own, in which nothing can be written. Raises Unavailable.
+
+        with_horizon: needed by what shows resources in order of time (searches, history, notifications); it costs PostgreSQL a look
+        at everybody's transactions. Without it the unit's `shown_before` on PostgreSQL is 1970: shown by it would be nothing.
+        """
+        with self._store.read(with_horizon=with_horizon) as unit:
             yield unit
 
     def write(self, work: Callable[[Unit], T]) -> T:
@@ -114,10 +117,6 @@ class Database:
         it now. The work may run more than once and in another thread (with the caller's context variables).
         """
         return cast(T, self._store.write(work))
-
-    def horizon(self, unit: Unit) -> datetime:
-        """From this instant on what the unit sees may have gaps: a write stamped earlier may still be under way."""
-        return unit.shown_before
 
     def ready(self) -> bool:
         """Whether reads and writes would be answered now."""
@@ -135,8 +134,3 @@ class Database:
         log.critical("database broken: this process writes no more", pid=os.getpid())
         if self.on_broken is not None:
             self.on_broken()
-
-
-def horizon(unit: Unit) -> datetime:
-    """As Database.horizon, where only the unit is at hand."""
-    return unit.shown_before

@@ -62,6 +62,9 @@ _LOOK: Final = f"""
     SELECT {_MICROSECONDS.format("now()")},
            (SELECT min(coalesce({_MICROSECONDS.format("xact_start")}, 0)) FROM pg_stat_activity
             WHERE backend_xid IS NOT NULL AND datname = current_database())"""  # noqa: S608
+_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_READ: Final = f"{_SNAPSHOT}; SELECT {_MICROSECONDS.format('clock_timestamp()')}"
+_READ_WITH_CLOCK: Final = f"{_SNAPSHOT}; SELECT greatest({_MICROSECONDS.format('clock_timestamp()')}, (SELECT last_value FROM {SEQUENCE}))"  # noqa: S608
 _LOOK_WITH_CLOCK: Final = f"{_LOOK}, (SELECT last_value FROM {SEQUENCE})"  # noqa: S608
 
 
@@ -86,7 +89,7 @@ class PostgresStore:
             pool_size=self._pool_size,
             max_overflow=0,
             pool_timeout=self._wait_seconds,
-            isolation_level="READ COMMITTED",
+            isolation_level="AUTOCOMMIT",  # a transaction is begun here, in one message with the first question
             hide_parameters=True,
             connect_args={"connect_timeout": max(2, round(self._wait_seconds)), "application_name": "crisis-gateway", **_LOST_HOST},
         )
@@ -104,46 +107,50 @@ class PostgresStore:
         return engine
 
     @contextmanager
-    def read(self) -> Iterator[Unit]:
-        """One snapshot, in which nothing can be written. Raises Unavailable."""
+    def read(self, *, with_horizon: bool) -> Iterator[Unit]:
+        """One snapshot, in which nothing can be written. Without a horizon it costs less, and shows no time at all. Raises Unavailable."""
         try:
-            connection, now, shown_before = self._begin_read()
+            connection, now, shown_before = self._begin_read(with_horizon)
             with connection:
-                yield Unit(connection, from_microseconds(now), writing=False, shown_before=from_microseconds(shown_before))
+                try:
+                    yield Unit(connection, from_microseconds(now), writing=False, shown_before=from_microseconds(shown_before))
+                finally:
+                    _end(connection)
         except (SQLAlchemyError, psycopg.Error) as fault:
             if judge(fault) is Verdict.OURS or wrote_in_a_read(fault):
                 raise
             raise Unavailable from fault
 
-    def _begin_read(self) -> tuple[Connection, int, int]:
-        """A connection whose snapshot is still to be taken, the time, and the horizon; a connection that died is replaced."""
+    def _begin_read(self, with_horizon: bool) -> tuple[Connection, int, int]:
+        """A connection in its snapshot, the time, and the horizon; a connection that died is replaced: nothing was done on it."""
         for _ in range(self._pool_size + 1):
-            connection = self._connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            connection = self._connect()
             try:
-                return connection, *self._look(connection)
+                driver = _driver(connection)
+                self._look_for_clock(driver)
+                if not with_horizon:
+                    return connection, _begun(driver, _READ_WITH_CLOCK if self._has_clock else _READ), 0
+                began, oldest, *stamped = _one(driver, _LOOK_WITH_CLOCK if self._has_clock else _LOOK)
+                driver.execute(_SNAPSHOT)  # after the question, which was a transaction of its own
+                return connection, max([began, *stamped]), began if oldest is None else min(began, oldest)
             except psycopg.OperationalError as fault:
-                died = connection.connection.driver_connection.closed  # type: ignore[union-attr]
-                connection.invalidate(fault)
-                connection.close()
-                if not died:
-                    raise
+                self._give_up(connection, fault)
             except BaseException:
                 connection.close()
                 raise
         raise Unavailable
 
-    def _look(self, connection: Connection) -> tuple[int, int]:
-        """Time and horizon, asked in a transaction of its own so that the snapshot comes after."""
-        driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
-        driver.autocommit = True
-        try:
-            if not self._has_clock:
-                self._has_clock = _one(driver, _HAS_CLOCK)[0]
-            began, oldest, *stamped = _one(driver, _LOOK_WITH_CLOCK if self._has_clock else _LOOK)
-        finally:
-            if not driver.closed:
-                driver.autocommit = False
-        return max([began, *stamped]), began if oldest is None else min(began, oldest)
+    def _give_up(self, connection: Connection, fault: psycopg.OperationalError) -> None:
+        """Let a connection go before anything was done on it. Raises the fault where it is not that the connection died."""
+        died = _driver(connection).closed
+        connection.invalidate(fault)
+        connection.close()
+        if not died:
+            raise fault
+
+    def _look_for_clock(self, driver: psycopg.Connection[Any]) -> None:
+        if not self._has_clock:
+            self._has_clock = _one(driver, _HAS_CLOCK)[0]
 
     def write(self, work: Callable[[Unit], Any]) -> Any:
         """Run a work in a transaction; again if the server undid it for another's sake, as long as the wait allows."""
@@ -166,18 +173,30 @@ class PostgresStore:
     def _run(self, work: Callable[[Unit], Any], take: Callable[[Unit], None] | None) -> Any:
         unit = self._begin_write(take)
         with unit.connection as connection:
-            result = work(unit)
-            connection.commit()
-            return result
+            try:
+                result = work(unit)
+                _driver(connection).commit()
+                return result
+            finally:
+                _end(connection)
 
     def _begin_write(self, take: Callable[[Unit], None] | None) -> Unit:
         """A unit in a transaction, with its lock and stamp. A connection that died in the pool is replaced: nothing was done on it."""
         for _ in range(self._pool_size + 1):
             unit = Unit(self._connect(), from_microseconds(0), writing=True)
             try:
-                if take is not None:
+                driver = _driver(unit.connection)
+                self._look_for_clock(driver)
+                stamp = _STAMP if self._has_clock else _PLAIN_STAMP
+                if take is None:
+                    unit.now = from_microseconds(_begun(driver, f"BEGIN; {stamp}"))
+                else:
+                    driver.execute("BEGIN")
                     take(unit)
-                unit.now = from_microseconds(self._stamp(unit.connection))
+                    unit.now = from_microseconds(_one(driver, stamp)[0])
+                return unit
+            except psycopg.OperationalError as fault:
+                self._give_up(unit.connection, fault)
             except DBAPIError as fault:
                 unit.connection.close()
                 if not fault.connection_invalidated:
@@ -185,14 +204,7 @@ class PostgresStore:
             except BaseException:
                 unit.connection.close()
                 raise
-            else:
-                return unit
         raise Unavailable
-
-    def _stamp(self, connection: Connection) -> int:
-        if not self._has_clock:
-            self._has_clock = bool(connection.execute(text(_HAS_CLOCK)).scalar_one())
-        return int(connection.execute(text(_STAMP if self._has_clock else _PLAIN_STAMP)).scalar_one())
 
     def _connect(self) -> Connection:
         if self._pid != os.getpid():
@@ -226,6 +238,27 @@ class PostgresStore:
         self._engine = self._make_engine()
         self._pid = os.getpid()
         self._forking = threading.Lock()
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    driver: psycopg.Connection[Any] = connection.connection.dbapi_connection  # type: ignore[assignment]
+    return driver
+
+
+def _end(connection: Connection) -> None:
+    """Leave no transaction behind; one that was committed has ended already, and a connection that is lost has none."""
+    if not connection.invalidated and not (driver := _driver(connection)).closed:
+        driver.rollback()
+
+
+def _begun(driver: psycopg.Connection[Any], statements: str) -> int:
+    """Begin and ask in one message; the answer of the last statement."""
+    cursor = driver.execute(statements.encode(), prepare=False)
+    cursor.nextset()
+    row = cursor.fetchone()
+    if row is None:
+        raise Unavailable
+    return int(row[0])
 
 
 def _one(driver: psycopg.Connection[Any], statement: str) -> Any:

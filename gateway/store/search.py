@@ -1,7 +1,7 @@
 """Index rows and the one query over them.
 
-Every table the query touches is joined to the permits of the principal: the resource itself, each index row by its element
-class, and the target of a reference. Only `gateway.access.records` imports this module.
+Every table the query touches is joined to the permits of the principal: the resource itself, each index row by the element
+classes that the same permit opens, and the target of a reference by its own. Only `gateway.access.records` imports this module.
 """
 
 from __future__ import annotations
@@ -171,24 +171,23 @@ def _values(query: Query, principal: Principal, horizon: datetime | None, limit:
 
 
 def _token_condition(name: str, has_system: bool, has_code: bool, dialect: str) -> ColumnElement[bool]:
-    row, permit = _TOKEN.alias(), _VISIBLE.alias()
+    row = _TOKEN.alias()
     condition = [row.c.resource == _VISIBLE.c.resource, row.c.type == bindparam("of_type"), row.c.param == bindparam(f"{name}_param")]
     if has_system:
         condition.append(row.c.system == bindparam(f"{name}_system"))
     if has_code:
         condition.append(row.c.code == bindparam(f"{name}_code"))
-    opened = exists().where(permitted(permit), permit.c.resource == row.c.resource, opens(permit, row.c.element_class, dialect))
-    return exists().where(*condition, opened)
+    return exists().where(*condition, opens(_VISIBLE, row.c.element_class, dialect))
 
 
 def _reference_condition(name: str, dialect: str) -> ColumnElement[bool]:
-    row, permit, target = _REFERENCE.alias(), _VISIBLE.alias(), _VISIBLE.alias()
+    row, target = _REFERENCE.alias(), _VISIBLE.alias()
     refers = exists().where(
         row.c.resource == _VISIBLE.c.resource,
         row.c.type == bindparam("of_type"),
         row.c.param == bindparam(f"{name}_param"),
         row.c.target == bindparam(f"{name}_target"),
-        exists().where(permitted(permit), permit.c.resource == row.c.resource, opens(permit, row.c.element_class, dialect)),
+        opens(_VISIBLE, row.c.element_class, dialect),
     )
     # a reference to a hidden resource behaves like one to nothing
     known = exists().where(target.c.resource == bindparam(f"{name}_id"), target.c.type == bindparam(f"{name}_type"), permitted(target))

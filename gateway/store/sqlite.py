@@ -67,8 +67,9 @@ class SqliteStore:
         self._closed = False
 
     @contextmanager
-    def read(self) -> Iterator[Unit]:
-        """One snapshot, in which nothing can be written. Raises Unavailable."""
+    def read(self, *, with_horizon: bool = True) -> Iterator[Unit]:
+        """One snapshot, in which nothing can be written; one writer leaves no gaps, so there is a horizon always. Raises Unavailable."""
+        del with_horizon
         self._require_own()
         try:
             with self._inside(), self._read_engine().connect() as connection:

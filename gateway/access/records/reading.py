@@ -79,9 +79,9 @@ def search(database: Database, caller: Caller, request: SearchRequest) -> Disclo
     seal = seal_key(database)
 
     def decide(unit: Unit) -> _Answer:
-        return _searchset(Facts.of(unit), database, caller, request, seal)
+        return _searchset(Facts.of(unit), caller, request, seal)
 
-    return _audited(database, decide)
+    return _audited(database, decide, with_horizon=True)
 
 
 def find_readable(facts: Facts, caller: Caller, resource_type: str, resource_id: str) -> tuple[Stored, Permit]:
@@ -156,12 +156,12 @@ def _audit_facts(
     )
 
 
-def _searchset(facts: Facts, database: Database, caller: Caller, request: SearchRequest, seal: bytes) -> _Answer:
+def _searchset(facts: Facts, caller: Caller, request: SearchRequest, seal: bytes) -> _Answer:
     unit, query = facts.unit, request.query
     principal = facts.principal(caller.organization, caller.postures, caller.purpose)
     bound = f"{caller.organization} {caller.purpose} {query.type}?{urlencode(request.used)}"
     after = open_key(seal, request.cursor, bound) if request.cursor is not None else None
-    horizon = database.horizon(unit)
+    horizon = unit.shown_before
     total = count_matches(unit, query, principal, cap=TOTAL_CAP, horizon=horizon)
     page = find_page(unit, query, principal, after=after, limit=request.count + 1, horizon=horizon) if request.count else []
     rows = {stored.id: stored for stored in find_resources(unit, [resource_id for _, resource_id in page[: request.count]])}
@@ -193,10 +193,10 @@ def _address(address: str, used: Sequence[tuple[str, str]]) -> str:
     return f"{address}?{urlencode(used)}" if used else address
 
 
-def _audited(database: Database, decide: Callable[[Unit], _Answer]) -> Disclosed:
+def _audited(database: Database, decide: Callable[[Unit], _Answer], *, with_horizon: bool = False) -> Disclosed:
     """Decide, write the one audit row under the epoch it was decided in, answer; else decide again."""
     for _ in range(ATTEMPTS):
-        with database.read() as unit:
+        with database.read(with_horizon=with_horizon) as unit:
             seen = read_epoch(unit)
             answer = decide(unit)
 
