@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from gateway.access import policy as policies
 from gateway.access.consent import PROVIDER_SHARING, Filed, Flow, state_of
@@ -71,7 +71,7 @@ class Facts:
         self._origins: dict[str, str | None] = {}
         self._readers: dict[str, list[str]] = {}
         self._labels: dict[tuple[str, int], frozenset[str]] = {}
-        self._bodies: dict[tuple[str, int], dict[str, object]] = {}
+        self._bodies: dict[tuple[str, int], dict[str, Any]] = {}
 
     def principal(self, organization: str, postures: frozenset[str], purpose: str) -> Principal:
         """For whom a query of this unit is asked."""
@@ -100,12 +100,16 @@ class Facts:
 
     def referrals(self, stored: Stored) -> tuple[str, ...]:
         """The referrals a resource belongs to."""
-        self.load([stored])
+        if stored.id not in self._referrals:
+            self.load([stored])
         return self._referrals[stored.id]
 
     def parties(self, stored: Stored) -> list[Party]:
         """Who is or was party to a referral of the resource."""
-        return [party for referral in self.referrals(stored) for party in self._parties[referral]]
+        referrals = self.referrals(stored)
+        if any(referral not in self._parties for referral in referrals):
+            self.load([stored])
+        return [party for referral in referrals for party in self._parties[referral]]
 
     def readers(self, organization: str) -> list[str]:
         """Who may read an organisation's directory entry, itself included."""
@@ -170,7 +174,7 @@ class Facts:
             self._labels[version] = labels_of(self.body(stored))
         return self._labels[version]
 
-    def body(self, stored: Stored) -> dict[str, object]:
+    def body(self, stored: Stored) -> dict[str, Any]:
         """The resource of a row, read once; not to be changed."""
         version = (stored.id, stored.version)
         if version not in self._bodies:
@@ -215,7 +219,7 @@ class Facts:
         return denied
 
 
-def body_of(stored: Stored) -> dict[str, object]:
+def body_of(stored: Stored) -> dict[str, Any]:
     """The resource of a row."""
-    body: dict[str, object] = parse_stored(stored.body)
+    body: dict[str, Any] = parse_stored(stored.body)
     return body

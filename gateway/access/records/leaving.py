@@ -5,7 +5,7 @@ Each decides inside the unit that writes its audit row, under an epoch that cann
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -17,7 +17,7 @@ from gateway.access.labels import labels_of, with_obligations
 from gateway.access.records.facts import Facts
 from gateway.access.records.permits import stand_still
 from gateway.access.records.reading import answer_resource
-from gateway.access.records.rendering import ids_in, kept, patients_of
+from gateway.access.records.rendering import kept, patients_of, targets_in
 from gateway.access.records.sealing import disclosed
 from gateway.access.times import span_of
 from gateway.audit.events import AuditFacts, record
@@ -114,8 +114,10 @@ def disclose_bundle(
             raise Withheld(decision.row)
     if not permitted:
         raise Withheld("no-row")
-    known = _known_ids(facts, [stored for stored, _ in permitted], recipient_organization, purpose)
-    resources = [left for stored, permit in permitted if (left := kept(stored, permit, known)) is not None]
+    targets = {stored.id: targets_in(facts.body(stored)) for stored, _ in permitted}
+    known = _known_ids(facts, targets, recipient_organization, purpose)
+    cut = [kept(facts.body(stored), permit, targets[stored.id], known) for stored, permit in permitted]
+    resources = [left for left in cut if left is not None]
     reader = Reader(client or _channel_client(recipient_organization), recipient_organization.key, purpose, new_id())
     _record(unit, reader, event, permitted, resources, referral)
     only_required = required is not None and [resource["id"] for resource in resources] == [required.id]
@@ -272,10 +274,10 @@ def _decide(facts: Facts, stored: Stored, organization: Organization, purpose: s
     return facts.decide(stored, organization.key, organization.postures, purpose, facts.unit.now)
 
 
-def _known_ids(facts: Facts, leaving: Sequence[Stored], organization: Organization, purpose: str) -> set[str]:
-    """Ids a delivery may name: what leaves with it, and whatever else its receiver may read."""
-    known = {stored.id for stored in leaving}
-    others = find_resources(facts.unit, sorted(ids_in(leaving) - known))
+def _known_ids(facts: Facts, leaving: Mapping[str, set[str]], organization: Organization, purpose: str) -> set[str]:
+    """Ids a delivery may name: what leaves with it, and whatever else its receiver may read. leaving: id → ids it names."""
+    known = set(leaving)
+    others = find_resources(facts.unit, sorted(set().union(*leaving.values()) - known))
     return known | {stored.id for stored in others if isinstance(_decide(facts, stored, organization, purpose), Permit)}
 
 

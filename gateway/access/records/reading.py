@@ -18,7 +18,7 @@ from gateway.access.decision import Permit
 from gateway.access.disclosed import Disclosed, Held
 from gateway.access.records.continuation import close_key, open_key, seal_key
 from gateway.access.records.facts import Facts
-from gateway.access.records.rendering import ids_in, kept, patients_of, shown
+from gateway.access.records.rendering import kept, patients_of, shown, targets_in
 from gateway.access.records.sealing import disclosed, version_headers
 from gateway.audit.events import AuditFacts, record
 from gateway.errors import NotFound, Unavailable
@@ -121,15 +121,21 @@ def answer_resource(unit: Unit, caller: Caller, stored: Stored, permit: Permit, 
 
 def _resource_answer(facts: Facts, caller: Caller, stored: Stored, permit: Permit, event: str) -> _Answer:
     left = _kept_of(facts, caller, [(stored, permit)])[0]
-    return _Answer("resource", shown(stored, left), _audit_facts(caller, event, [(stored, permit)], [left]), version_headers(stored))
+    return _Answer(
+        "resource",
+        shown(stored, facts.body(stored), left),
+        _audit_facts(caller, event, [(stored, permit)], [left]),
+        version_headers(stored),
+    )
 
 
 def _kept_of(facts: Facts, caller: Caller, permitted: Sequence[tuple[Stored, Permit]]) -> list[dict[str, Any]]:
     principal = facts.principal(caller.organization, caller.postures, caller.purpose)
-    known = visible_ids(facts.unit, principal, ids_in(stored for stored, _ in permitted))
+    targets = [targets_in(facts.body(stored)) for stored, _ in permitted]
+    known = visible_ids(facts.unit, principal, set().union(*targets))
     found = []
-    for stored, permit in permitted:
-        left = kept(stored, permit, known)
+    for (stored, permit), named in zip(permitted, targets, strict=True):
+        left = kept(facts.body(stored), permit, named, known)
         if left is None:
             log.critical("a permit keeps nothing", resource=stored.id, policy_row=permit.row)
             raise VisibilityFault
@@ -180,7 +186,11 @@ def _searchset(facts: Facts, caller: Caller, request: SearchRequest, seal: bytes
         bundle["total"] = total
     bundle["link"] = links
     entries = [
-        {"fullUrl": f"{address}/{stored.id}", "resource": msgspec.Raw(shown(stored, resource)), "search": {"mode": "match"}}
+        {
+            "fullUrl": f"{address}/{stored.id}",
+            "resource": msgspec.Raw(shown(stored, facts.body(stored), resource)),
+            "search": {"mode": "match"},
+        }
         for stored, resource in zip(found, left, strict=True)
     ]
     if entries:

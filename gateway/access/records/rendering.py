@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from gateway.access.decision import Permit
 from gateway.access.index import local_target
 from gateway.access.keep import cut_to
-from gateway.access.records.facts import body_of
 from gateway.store.resources import Stored
 from profiles.strict_json import to_json
 
@@ -16,39 +15,40 @@ from profiles.strict_json import to_json
 ABSENT: Final = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}
 
 
-def targets_in(value: Any) -> Iterator[str]:
-    """Every "Type/id" a resource refers to."""
-    if isinstance(value, dict):
-        target = local_target(value.get("reference"))
-        if target is not None:
-            yield target
-        for child in value.values():
-            yield from targets_in(child)
-    elif isinstance(value, list):
-        for child in value:
-            yield from targets_in(child)
+def targets_in(resource: Mapping[str, Any]) -> set[str]:
+    """Ids of all resources a resource refers to."""
+    found: set[str] = set()
+    pending: list[Any] = [resource]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            target = local_target(node["reference"]) if "reference" in node else None
+            if target is not None:
+                found.add(target.partition("/")[2])
+            pending += [child for child in node.values() if isinstance(child, (dict, list))]
+        else:
+            pending += [child for child in node if isinstance(child, (dict, list))]
+    return found
 
 
-def ids_in(resources: Iterable[Stored]) -> set[str]:
-    """Ids of all resources these refer to."""
-    return {target.partition("/")[2] for stored in resources for target in targets_in(body_of(stored))}
+def kept(resource: dict[str, Any], permit: Permit, targets: Set[str], known_ids: Set[str]) -> dict[str, Any] | None:
+    """What the permit keeps of a resource, with references to unknown ids replaced; None where it keeps nothing. Not to be changed.
 
-
-def kept(stored: Stored, permit: Permit, known_ids: Iterable[str]) -> dict[str, Any] | None:
-    """What the permit keeps of a resource, with references to unknown ids replaced; None where it keeps nothing.
-
-    known_ids: ids of the resources the reader may know of.
+    targets: what `targets_in` finds in the resource. known_ids: ids of the resources the reader may know of.
     """
-    left = cut_to(permit.keep, body_of(stored)) if permit.keep is not None else None
-    return None if left is None else _without_unknown(left, frozenset(known_ids))
+    left = cut_to(permit.keep, resource) if permit.keep is not None else None
+    if left is None or (targets if left is resource else targets_in(left)) <= known_ids:
+        return left
+    changed: dict[str, Any] = _without_unknown(left, known_ids)
+    return changed
 
 
-def shown(stored: Stored, left: dict[str, Any]) -> bytes:
-    """The bytes that leave: those stored, wherever nothing was cut."""
-    return stored.body.encode() if left == body_of(stored) else to_json(left)
+def shown(stored: Stored, resource: dict[str, Any], left: dict[str, Any]) -> bytes:
+    """The bytes that leave: those stored, wherever nothing was cut. resource: the row's, as read."""
+    return stored.body.encode() if left == resource else to_json(left)
 
 
-def _without_unknown(value: Any, known_ids: frozenset[str]) -> Any:
+def _without_unknown(value: Any, known_ids: Set[str]) -> Any:
     if isinstance(value, dict):
         target = local_target(value.get("reference"))
         if target is not None and target.partition("/")[2] not in known_ids:
