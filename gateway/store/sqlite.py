@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,8 +28,8 @@ from gateway.store.units import Unit
 
 log = structlog.get_logger(__name__)
 
-_CLOCK: Final = text("SELECT max(at) FROM store_clock")
-_HAS_CLOCK: Final = text("SELECT 1 FROM sqlite_master WHERE name = 'store_clock'")
+_CLOCK: Final = "SELECT max(at) FROM store_clock"
+_HAS_CLOCK: Final = "SELECT 1 FROM sqlite_master WHERE name = 'store_clock'"
 _inherited: list[Any] = []
 """What a forked child got from its parent: closing it would run SQLite's clean-up on files the parent still uses."""
 
@@ -72,19 +73,22 @@ class SqliteStore:
         del with_horizon
         self._require_own()
         try:
-            with self._inside(), self._read_engine().connect() as connection:
-                stamp = 0
-                if self._has_clock or connection.execute(_HAS_CLOCK).first() is not None:
-                    self._has_clock = True
-                    stamp = int(connection.execute(_CLOCK).scalar_one() or 0)
+            with self._inside(), self._read_engine().connect() as connection, connection.begin():
+                stamp = self._newest_stamp(connection.connection.dbapi_connection)
                 yield Unit(connection, from_microseconds(max(stamp, system_microseconds())), writing=False)
         except PoolTimeout:
             raise Unavailable from None
-        except DBAPIError as fault:
+        except (DBAPIError, sqlite3.Error) as fault:
             failure = as_failure(fault)
             if failure is fault or code_of(fault) == _WROTE_IN_A_READ:
                 raise
             raise failure from fault
+
+    def _newest_stamp(self, driver: Any) -> int:
+        """The clock of the database; the first question of a snapshot, and asked of the driver since every request asks it."""
+        if not self._has_clock:
+            self._has_clock = driver.execute(_HAS_CLOCK).fetchone() is not None
+        return int(driver.execute(_CLOCK).fetchone()[0] or 0) if self._has_clock else 0
 
     def write(self, work: Work) -> Any:
         """Run a work in the one writer; see SqliteWriter.write."""

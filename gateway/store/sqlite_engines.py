@@ -76,6 +76,6 @@ def make_read_engine(path: Path, pool_size: int, wait_seconds: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN")
+        connection.connection.dbapi_connection.execute("BEGIN").close()
 
     return engine
