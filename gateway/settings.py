@@ -125,6 +125,9 @@ class Settings:
         _base_url, "http://127.0.0.1:8080", "The address peers know the gateway by; also the OAuth issuer. https except on this machine."
     )
     bind: str = _setting(_bind, "127.0.0.1:8080", "Address and port the server listens on.")
+    metrics_bind: str | None = _setting(
+        _bind, None, "Address and port on which a worker shows /metrics, where the public cannot reach it; none without it."
+    )
     processes: int = _setting(_whole(1, 64), 2, "Server processes.")
     threads: int = _setting(_whole(1, _MAX_THREADS), 8, "Threads of each server process.")
     keys: Path = _setting(_path, _KEYS, "Folder of the gateway's own keys, made at first start.")  # noqa: RUF009 (it is a field)
@@ -182,6 +185,8 @@ class Settings:
         found = []
         if self.base_url.startswith("http:") and not (self.allow_private_addresses or is_this_machine(self.base_url)):
             found.append(f"{variable('base_url')} must be https, since it is not this machine and ALLOW_PRIVATE_ADDRESSES is off")
+        if self.metrics_bind == self.bind:
+            found.append(f"{variable('metrics_bind')} must not be {variable('bind')}: what machines watch is not for the public")
         if self.retry_cap_seconds < self.retry_first_seconds:
             found.append(f"{variable('retry_cap_seconds')} must not be less than {variable('retry_first_seconds')}")
         return found

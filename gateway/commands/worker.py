@@ -13,6 +13,7 @@ import typer
 
 from gateway.app import make_services, settle
 from gateway.commands.database import require_ready
+from gateway.delivery import metrics
 from gateway.delivery.worker import Worker
 from gateway.errors import Unavailable
 from gateway.referral.jobs import JOBS, PREPARATIONS
@@ -37,6 +38,8 @@ def worker(
 
     services.database.on_broken = leave
     settle()
+    if services.settings.metrics_bind is not None and not once:
+        metrics.show(services.database, services.settings.metrics_bind)
     try:
         if once:
             print(f"{_work_off(working)} done")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, func, literal_column, select, update
 
 from gateway.store import destinations
 from gateway.store.database import Unit
-from gateway.store.outbox import OUTBOX, State
+from gateway.store.outbox import LEASED, OUTBOX, State
+
+TO_LOOK_AT: Final[tuple[Any, ...]] = (literal_column("'dead'"), literal_column("'unknown'"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,22 @@ def counts(unit: Unit) -> dict[tuple[str, str], int]:
     """Rows by (kind, state)."""
     rows = unit.connection.execute(select(OUTBOX.c.kind, OUTBOX.c.state, func.count()).group_by(OUTBOX.c.kind, OUTBOX.c.state))
     return {(kind, state): count for kind, state, count in rows}
+
+
+def unfinished(unit: Unit) -> dict[tuple[str, str], int]:
+    """Rows by (kind, state) that are not done and not dropped; through the indexes of these states, whatever was done before."""
+    found: dict[tuple[str, str], int] = {}
+    for states in (OUTBOX.c.state == literal_column("'due'"), OUTBOX.c.state.in_(LEASED), OUTBOX.c.state.in_(TO_LOOK_AT)):
+        counted = select(OUTBOX.c.kind, OUTBOX.c.state, func.count()).where(states).group_by(OUTBOX.c.kind, OUTBOX.c.state)
+        found |= {(kind, state): count for kind, state, count in unit.connection.execute(counted)}
+    return found
+
+
+def oldest_due(unit: Unit) -> dict[str, datetime]:
+    """Since when the oldest row of each kind has been due, of those whose time has come."""
+    is_overdue = and_(OUTBOX.c.state == literal_column("'due'"), OUTBOX.c.due_at <= unit.now)
+    oldest = select(OUTBOX.c.kind, func.min(OUTBOX.c.due_at)).where(is_overdue).group_by(OUTBOX.c.kind)
+    return {row[0]: row[1] for row in unit.connection.execute(oldest)}
 
 
 def _in_state(unit: Unit, state: str) -> list[Delivery]:
