@@ -41,8 +41,8 @@ from sqlmodel import Field
 
 from gateway.store.audit import AUDIT, UNLINKED, AuditRow
 from gateway.store.database import Unit
-from gateway.store.destinations import upsert
 from gateway.store.rows import Instant, Row, from_microseconds
+from gateway.store.statements import upserting
 
 _SEQUENCER: Final = "sequencer"
 _STREAMED_ROWS: Final = 1000
@@ -180,7 +180,12 @@ def take_lease(unit: Unit, *, holder: str, token: str, seconds: float, abandoned
     taking = update(LEASE).where(LEASE.c.name == _SEQUENCER, free).values(beat=LEASE.c.beat + 1, **mine)
     if unit.connection.execute(taking).rowcount == 1:
         return True
-    first = upsert(unit, LEASE).values(name=_SEQUENCER, beat=1, **mine).on_conflict_do_nothing().returning(LEASE.c.beat)
+    first = (
+        upserting(unit.connection.dialect.name, LEASE)
+        .values(name=_SEQUENCER, beat=1, **mine)
+        .on_conflict_do_nothing()
+        .returning(LEASE.c.beat)
+    )
     return unit.connection.execute(first).first() is not None
 
 

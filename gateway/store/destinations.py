@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Boolean, ColumnElement, and_, bindparam, literal_column, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Field
 
 from gateway.store.database import Unit
 from gateway.store.rows import Instant, Row
-from gateway.store.statements import Statement
+from gateway.store.statements import Statement, upserting
 
 
 class DestinationRow(Row, table=True):
@@ -36,6 +35,13 @@ DESTINATION: Final[Any] = DestinationRow.__table__  # type: ignore[attr-defined]
 _KNOWN_HERE: Final = "destinations.known"
 _THIS: Final = and_(DESTINATION.c.kind == bindparam("of_kind"), DESTINATION.c.destination == bindparam("to"))
 _KNOWN: Final = Statement(select(literal_column("1")).where(_THIS))
+_KNOW: Final = Statement(
+    lambda dialect: (
+        upserting(dialect, DESTINATION)
+        .values({name: bindparam(name) for name in ("kind", "destination", "failures")})
+        .on_conflict_do_nothing()
+    )
+)
 _REACHED: Final = Statement(
     update(DESTINATION)
     .where(_THIS, or_(DESTINATION.c.failures > 0, DESTINATION.c.open_until.is_not(None)))
@@ -59,16 +65,6 @@ class Destination:
     conditional_create: bool | None
 
 
-def upsert(unit: Unit, table: Any) -> Any:
-    """The dialect's INSERT that knows ON CONFLICT."""
-    return upserting(unit.connection.dialect.name, table)
-
-
-def upserting(dialect: str, table: Any) -> Any:
-    """The same, for a statement that is put together once."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-
-
 def know_destination(unit: Unit, kind: str, destination: str) -> None:
     """Make sure that claims see this destination."""
     known: set[tuple[str, str]] = unit.memo.setdefault(_KNOWN_HERE, set())
@@ -76,7 +72,7 @@ def know_destination(unit: Unit, kind: str, destination: str) -> None:
         return
     known.add((kind, destination))
     if _KNOWN.first(unit, {"of_kind": kind, "to": destination}) is None:
-        unit.connection.execute(upsert(unit, DESTINATION).values(kind=kind, destination=destination, failures=0).on_conflict_do_nothing())
+        _KNOW.run(unit, {"kind": kind, "destination": destination, "failures": 0})
 
 
 def may_be_called(now: Any) -> ColumnElement[bool]:

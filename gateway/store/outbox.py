@@ -37,7 +37,7 @@ from gateway.store import destinations
 from gateway.store.database import Unit
 from gateway.store.ids import new_id
 from gateway.store.rows import Instant, Row
-from gateway.store.statements import Statement
+from gateway.store.statements import Statement, upserting
 
 State = Literal["due", "claimed", "sending", "done", "dead", "unknown", "dropped"]
 Verdict = Literal["done", "retry", "dead", "unknown", "dropped"]
@@ -176,7 +176,7 @@ def enqueue(unit: Unit, kind: str, destination: str, subject: str, *, due_at: da
 
 
 def _enqueueing(dialect: str) -> Any:
-    statement = destinations.upserting(dialect, OUTBOX).values({name: bindparam(name) for name in _FRESH})
+    statement = upserting(dialect, OUTBOX).values({name: bindparam(name) for name in _FRESH})
     dirty = {
         "generation": OUTBOX.c.generation + 1,
         "state": case((OUTBOX.c.state.in_(LEASED), OUTBOX.c.state), else_="due"),

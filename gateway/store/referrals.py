@@ -16,7 +16,7 @@ from sqlmodel import Field
 
 from gateway.store.database import Unit
 from gateway.store.rows import KEYED, Instant, Row
-from gateway.store.statements import Statement
+from gateway.store.statements import Rows, Statement
 
 
 class ReferralRow(Row, table=True):
@@ -171,7 +171,7 @@ _REFERRAL_COLUMNS: Final = [_REFERRAL.c[name] for name in Referral.__slots__]
 _OFFER_COLUMNS: Final = [_OFFER.c[name] for name in Offer.__slots__]
 _KEY: Final[Any] = bindparam("key")
 _ADD_REFERRAL: Final = Statement(insert(_REFERRAL))
-_ADD_PART: Final = Statement(insert(_PART))
+_ADD_PARTS: Final = Rows(_PART)
 _ADD_OFFER: Final = Statement(insert(_OFFER))
 _ADD_DECISION: Final = Statement(insert(_DECISION))
 _REFERRAL_BY_ID: Final = Statement(select(*_REFERRAL_COLUMNS).where(_REFERRAL.c.id == _KEY))
@@ -239,7 +239,7 @@ def change_referral(unit: Unit, referral_id: str, **values: Any) -> None:
 
 def add_parts(unit: Unit, referral_id: str, parts: Sequence[Part]) -> None:
     """Note which resources hold the parts of the message."""
-    _ADD_PART.run_each(
+    _ADD_PARTS.write(
         unit,
         [
             {"referral": referral_id, "name": part.name, "resource_type": part.resource_type, "resource_id": part.resource_id}

@@ -15,9 +15,8 @@ from sqlalchemy import Column, Index, Text, bindparam, insert, select, update
 from sqlmodel import Field
 
 from gateway.store.database import Unit
-from gateway.store.destinations import upserting
 from gateway.store.rows import KEYED, Instant, Row
-from gateway.store.statements import Statement, one_of
+from gateway.store.statements import Rows, Statement, one_of
 
 
 class ResourceRow(Row, table=True):
@@ -107,9 +106,9 @@ STORED_COLUMNS = [_RESOURCE.c[name] for name in Stored.__slots__]
 
 _REFERRAL_KEY: Final = _REFERRAL.c.referral == bindparam("referral")
 _IN_DOMAIN: Final = _RESOURCE.c.domain == bindparam("domain")
-_INSERT_RESOURCE: Final = Statement(insert(_RESOURCE))
+_INSERT_RESOURCES: Final = Rows(_RESOURCE)
 _KEEP_FORMER: Final = Statement(insert(_VERSION))
-_INSERT_MEMBERSHIP: Final = Statement(insert(_REFERRAL))
+_INSERT_MEMBERSHIPS: Final = Rows(_REFERRAL)
 _CHANGED: Final = ("version", "last_updated", "origin_version", "visibility_class", "author", "body")
 _RENEW: Final = Statement(
     update(_RESOURCE)
@@ -127,7 +126,7 @@ _REFERRALS_OF: Final = Statement(
     )
 )
 _CLASSES: Final = Statement(lambda dialect: select(_CLASS.c.id).where(one_of(_CLASS.c.id, "ids", dialect)))
-_INSERT_CLASS: Final = Statement(lambda dialect: upserting(dialect, _CLASS).on_conflict_do_nothing())
+_INSERT_CLASSES: Final = Rows(_CLASS, lambda statement: statement.on_conflict_do_nothing())
 
 
 def _copies(dialect: str) -> Any:
@@ -153,8 +152,8 @@ _OWN_REQUESTS: Final = Statement(
 
 def insert_resources(unit: Unit, stored: Sequence[Stored]) -> None:
     """Store the first versions of some resources and their membership."""
-    _INSERT_RESOURCE.run_each(unit, [{name: getattr(each, name) for name in Stored.__slots__} for each in stored])
-    _INSERT_MEMBERSHIP.run_each(unit, [{"resource": each.id, "referral": each.referral} for each in stored if each.referral is not None])
+    _INSERT_RESOURCES.write(unit, [{name: getattr(each, name) for name in Stored.__slots__} for each in stored])
+    _INSERT_MEMBERSHIPS.write(unit, [{"resource": each.id, "referral": each.referral} for each in stored if each.referral is not None])
 
 
 def update_resource(unit: Unit, stored: Stored, *, former: Stored) -> bool:
@@ -171,7 +170,7 @@ def add_to_referral(unit: Unit, resource_id: str, referral: str) -> bool:
     membership = {"resource": resource_id, "referral": referral}
     if _MEMBERSHIP.first(unit, membership) is not None:
         return False
-    _INSERT_MEMBERSHIP.run(unit, membership)
+    _INSERT_MEMBERSHIPS.write(unit, [membership])
     return True
 
 
@@ -263,4 +262,4 @@ def keep_classes(unit: Unit, classes: Iterable[VisibilityClass]) -> None:
         for key, each in sorted(wanted.items())
         if key not in known
     ]
-    _INSERT_CLASS.run_each(unit, missing)
+    _INSERT_CLASSES.write(unit, missing)

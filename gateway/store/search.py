@@ -18,7 +18,7 @@ from sqlmodel import Field
 from gateway.store.criteria import Principal, Query, Reference, Token
 from gateway.store.database import Unit
 from gateway.store.rows import KEYED, Instant, Row
-from gateway.store.statements import Statement, one_of
+from gateway.store.statements import Rows, Statement, one_of
 from gateway.store.visible import _VISIBLE, asked_by, opens, permitted
 
 
@@ -74,8 +74,8 @@ class Indexed:
     references: Sequence[Reference]
 
 
-_INSERT_TOKEN: Final = Statement(insert(_TOKEN))
-_INSERT_REFERENCE: Final = Statement(insert(_REFERENCE))
+_INSERT_TOKENS: Final = Rows(_TOKEN)
+_INSERT_REFERENCES: Final = Rows(_REFERENCE)
 _DELETE_TOKENS: Final = Statement(delete(_TOKEN).where(_TOKEN.c.resource == bindparam("id")))
 _DELETE_REFERENCES: Final = Statement(delete(_REFERENCE).where(_REFERENCE.c.resource == bindparam("id")))
 _HOLDERS: Final = Statement(
@@ -96,8 +96,8 @@ def index_resources(unit: Unit, resources: Sequence[Indexed], *, are_new: bool =
     for resource in () if are_new else resources:
         _DELETE_TOKENS.run(unit, {"id": resource.id})
         _DELETE_REFERENCES.run(unit, {"id": resource.id})
-    _INSERT_TOKEN.run_each(unit, [row for resource in resources for row in _token_rows(resource)])
-    _INSERT_REFERENCE.run_each(unit, [row for resource in resources for row in _reference_rows(resource)])
+    _INSERT_TOKENS.write(unit, [row for resource in resources for row in _token_rows(resource)])
+    _INSERT_REFERENCES.write(unit, [row for resource in resources for row in _reference_rows(resource)])
 
 
 def _token_rows(resource: Indexed) -> Iterator[dict[str, str]]:

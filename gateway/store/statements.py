@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import ARRAY, ColumnElement, Dialect, Text, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -194,6 +195,40 @@ def _reader(processors: Sequence[Callable[[Any], Any] | None]) -> Callable[[tupl
         return tuple(values)
 
     return as_read
+
+
+class Rows:
+    """Rows of a table, written together: PostgreSQL takes one statement with a list for each column, SQLite a row at a time.
+
+    finish: what the INSERT is to have beside, such as ON CONFLICT; two rows of one call never have one key.
+    """
+
+    __slots__ = ("_listed", "_names", "_single")
+
+    def __init__(self, table: Any, finish: Callable[[Any], Any] = lambda statement: statement) -> None:
+        self._names = [column.name for column in table.columns]
+
+        def listed(dialect: str) -> Any:
+            lists = [bindparam(column.name, type_=ARRAY(column.type), required=True) for column in table.columns]
+            rows = func.unnest(*lists).table_valued(*self._names).render_derived()
+            return finish(upserting(dialect, table).from_select(self._names, select(*(rows.c[name] for name in self._names))))
+
+        self._listed = Statement(listed)
+        self._single = Statement(lambda dialect: finish(upserting(dialect, table)))
+
+    def write(self, unit: Unit, rows: Sequence[Values]) -> None:
+        """Write these rows; nothing where there are none. Raises KeyError for a missing column."""
+        if not rows:
+            return
+        if unit.connection.dialect.name == "postgresql" and len(rows) > 1:
+            self._listed.run(unit, {name: [row[name] for row in rows] for name in self._names})
+        else:
+            self._single.run_each(unit, rows)
+
+
+def upserting(dialect: str, table: Any) -> Any:
+    """The dialect's INSERT, which knows ON CONFLICT."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 class _JsonArray(TypeDecorator[Any]):

@@ -14,10 +14,9 @@ from typing import Any, Final
 from sqlalchemy import Integer, Table, bindparam, delete, insert, select, tuple_
 from sqlmodel import Field
 
-from gateway.store.destinations import upserting
 from gateway.store.registry import ClientRow, OrganizationRow
 from gateway.store.rows import KEYED, Instant, Row
-from gateway.store.statements import Statement
+from gateway.store.statements import Statement, upserting
 from gateway.store.units import Unit
 
 SWEEP_ROWS: Final = 20

@@ -17,9 +17,8 @@ from sqlmodel import Field
 
 from gateway.store.criteria import Principal
 from gateway.store.database import Unit
-from gateway.store.destinations import upserting
 from gateway.store.rows import KEYED, Instant, Row
-from gateway.store.statements import Statement, one_of
+from gateway.store.statements import Rows, Statement, one_of, upserting
 
 
 class VisibleRow(Row, table=True):
@@ -75,6 +74,14 @@ _PARTY = PartyRow.__table__  # type: ignore[attr-defined]
 _GRANT = GrantRow.__table__  # type: ignore[attr-defined]
 
 
+def _replacing(statement: Any) -> Any:
+    """An INSERT that puts its row in the place of the one that has its key."""
+    keys = [column.name for column in statement.table.primary_key]
+    others = {column.name: statement.excluded[column.name] for column in statement.table.columns if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=others)
+
+
+_PERMITS: Final = Rows(_VISIBLE, _replacing)
 _DELETE_PERMITS: Final = Statement(lambda dialect: delete(_VISIBLE).where(one_of(_VISIBLE.c.resource, "ids", dialect)))
 _THIS_PARTY: Final = and_(_PARTY.c.referral == bindparam("in_referral"), _PARTY.c.organization == bindparam("of"))
 _PARTIES: Final = Statement(
@@ -85,7 +92,7 @@ _PARTIES: Final = Statement(
     )
 )
 _ONE_PARTY: Final = Statement(select(_PARTY.c.referral).where(_THIS_PARTY))
-_OPEN_PARTY: Final = Statement(lambda dialect: _putting(dialect, _PARTY))
+_PARTIES_TO_PUT: Final = Rows(_PARTY, _replacing)
 _CLOSE_PARTY: Final = Statement(
     update(_PARTY).where(_THIS_PARTY).values(closed_at=bindparam("closed_at"), keeps_task=bindparam("keeps_task"))
 )
@@ -103,17 +110,6 @@ class Party:
     role: str
     closed: bool
     keeps_task: bool
-
-
-def _putting(dialect: str, table: Any) -> Any:
-    """Insert a row, or put it in the place of the one that has its key."""
-    statement = upserting(dialect, table)
-    keys = [column.name for column in table.primary_key]
-    others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=others)
-
-
-_PUT_PERMITS: Final = Statement(lambda dialect: _putting(dialect, _VISIBLE))
 
 
 def permitted(table: Any) -> ColumnElement[bool]:
@@ -164,7 +160,7 @@ def replace_permits(unit: Unit, resource_ids: Sequence[str], permits: Iterable[M
 
 def add_permits(unit: Unit, permits: Iterable[Mapping[str, Any]]) -> None:
     """Write permits, columns of `visible`; one that stands already, or that another transaction has just put there, is replaced."""
-    _PUT_PERMITS.run_each(unit, permits)
+    _PERMITS.write(unit, list(permits))
 
 
 def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -> frozenset[str]:
@@ -178,7 +174,7 @@ def visible_ids(unit: Unit, principal: Principal, resource_ids: Iterable[str]) -
 def open_party(unit: Unit, referral: str, organization: str, role: str) -> None:
     """Make an organisation party to a referral, or open it again."""
     party = {"referral": referral, "organization": organization, "role": role}
-    _OPEN_PARTY.run(unit, {**party, "opened_at": unit.now, "closed_at": None, "keeps_task": False})
+    _PARTIES_TO_PUT.write(unit, [{**party, "opened_at": unit.now, "closed_at": None, "keeps_task": False}])
 
 
 def close_party(unit: Unit, referral: str, organization: str, *, keeps_task: bool) -> None:
