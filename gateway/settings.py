@@ -156,6 +156,14 @@ class Settings:
     retry_first_seconds: float = _setting(_number(0.01, 3600), 30.0, "Wait before the second try of a delivery.")
     retry_cap_seconds: float = _setting(_number(0.01, 86_400), 3600.0, "Longest wait between two tries.")
     retry_give_up_seconds: float = _setting(_number(1, 90 * 86_400), 7 * 86_400.0, "Age at which a delivery is given up.")
+    circuit_first_seconds: float = _setting(
+        _number(0.01, 3600), 30.0, "How long a peer is left alone after five failures in a row; doubles with each further one."
+    )
+    circuit_cap_seconds: float = _setting(_number(0.01, 86_400), 900.0, "Longest time a peer is left alone.")
+    call_seconds: float = _setting(_number(0.5, 120), 20.0, "How long one call to a peer may take in all.")
+    lease_seconds: float = _setting(
+        _number(1, 3600), 90.0, "After this time a dead worker's work goes to another one; at least twice as long as a call."
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -189,6 +197,10 @@ class Settings:
             found.append(f"{variable('metrics_bind')} must not be {variable('bind')}: what machines watch is not for the public")
         if self.retry_cap_seconds < self.retry_first_seconds:
             found.append(f"{variable('retry_cap_seconds')} must not be less than {variable('retry_first_seconds')}")
+        if self.circuit_cap_seconds < self.circuit_first_seconds:
+            found.append(f"{variable('circuit_cap_seconds')} must not be less than {variable('circuit_first_seconds')}")
+        if self.lease_seconds < 2 * self.call_seconds:
+            found.append(f"{variable('lease_seconds')} must be at least twice {variable('call_seconds')}")
         return found
 
 

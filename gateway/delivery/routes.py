@@ -38,8 +38,8 @@ def make_channels(services: Services) -> dict[str, Channel]:
     ca_file: str | None = getattr(settings, "outbound_ca_file", None)
     smart = SmartClient(services.keys, settings.base_url, private, frozenset(getattr(settings, "outbound_hosts", ())))
     return {
-        FHIR_REST: FhirRest(smart, settings.base_url, ca_file),
-        CALLBACK: Callback(services.keys, private, ca_file),
+        FHIR_REST: FhirRest(smart, settings.base_url, ca_file, settings.call_seconds),
+        CALLBACK: Callback(services.keys, private, ca_file, settings.call_seconds),
     }
 
 

@@ -28,7 +28,6 @@ from gateway.access.disclosed import Disclosed
 from gateway.audit import sequencer
 from gateway.audit.sequencer import Sequencer
 from gateway.delivery.channels.channel import Channel, NotOpened, Opened
-from gateway.delivery.outbound import TOTAL_SECONDS
 from gateway.delivery.retry import Reply, RetryRules, circuit_wait, judge, wait_before_retry
 from gateway.delivery.routes import Route, find_route, make_channels
 from gateway.errors import Unavailable
@@ -42,9 +41,8 @@ log = structlog.get_logger(__name__)
 Job = Callable[[Unit, Services, str], None]
 Preparation = Callable[[Unit, Services, str, str], Disclosed | None]
 
-LEASE_SECONDS: Final = 90.0
-SEND_SECONDS: Final = TOTAL_SECONDS + 10.0
-"""What must be left of a lease before the first byte: the call's total time, and some for a pause of this process."""
+LEFT_OF_A_CALL: Final = 1.5
+"""What must be left of a lease before the first byte, in calls: the call's total time, and some for a pause of this process."""
 
 POLL_SECONDS: Final = 0.25
 SENDERS: Final = 8
@@ -76,7 +74,7 @@ class Worker:
     jobs: by kind; called with (unit, services, subject), each within one transaction. preparations: by kind; called with
     (unit, services, subject, destination) when something is about to leave; None when nothing may leave any more.
     channels: by the name of the registry's channel kinds, and "callback"; default all there are. lease_seconds: how long a row
-    stays ours when we die; more than a call may take.
+    stays ours when we die; more than a call may take; default that of the settings.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class Worker:
         jobs: Mapping[str, Job],
         preparations: Mapping[str, Preparation],
         channels: Mapping[str, Channel] | None = None,
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: float | None = None,
         senders: int = SENDERS,
         per_destination: int = PER_DESTINATION,
         route: Callable[[Unit, str, str], Route | None] = find_route,
@@ -95,7 +93,8 @@ class Worker:
         self.jobs = jobs
         self.preparations = preparations
         self.channels = channels if channels is not None else make_channels(services)
-        self.lease_seconds = lease_seconds
+        self.lease_seconds = lease_seconds or services.settings.lease_seconds
+        self.send_seconds = min(LEFT_OF_A_CALL * services.settings.call_seconds, self.lease_seconds / 2)
         self.rules = RetryRules.from_settings(services.settings)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.lanes = (
@@ -263,7 +262,7 @@ class Worker:
             log.info("nothing leaves", delivery=claimed.id, kind=claimed.kind)
             return
         sending, disclosed, repeatable = prepared
-        if self.lease_seconds - (time.monotonic() - leased_at) < min(SEND_SECONDS, self.lease_seconds / 2):
+        if self.lease_seconds - (time.monotonic() - leased_at) < self.send_seconds:
             self._settle(sending, Reply(None, ("late",), begun=False), repeatable=True, our_fault=True)
             return
         try:

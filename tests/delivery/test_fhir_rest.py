@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -163,19 +164,17 @@ def test_retry_after_is_read(channel, ehr):
     assert push(channel, ehr).retry_after.total_seconds() == 17
 
 
-def test_an_answer_that_trickles_ends_at_the_total_time(channel, ehr, monkeypatch):
-    monkeypatch.setattr("gateway.delivery.channels.fhir_rest.TOTAL_SECONDS", 0.6)
+def test_an_answer_that_trickles_ends_at_the_total_time(channel, ehr):
     ehr.script.append("trickle")
     began = time.monotonic()
-    reply = push(channel, ehr)
+    reply = push(replace(channel, call_seconds=0.6), ehr)
     assert time.monotonic() - began < 2.0  # the whole answer would take ten seconds
     assert (reply.status, reply.issue_codes, reply.begun) == (None, ("timeout",), True)
 
 
-def test_a_slow_receiver_ends_at_the_total_time(channel, ehr, monkeypatch):
-    monkeypatch.setattr("gateway.delivery.channels.fhir_rest.TOTAL_SECONDS", 0.3)
+def test_a_slow_receiver_ends_at_the_total_time(channel, ehr):
     ehr.script.append("slow")
-    assert push(channel, ehr).issue_codes == ("timeout",)
+    assert push(replace(channel, call_seconds=0.3), ehr).issue_codes == ("timeout",)
 
 
 def test_an_answer_without_end_is_not_read_to_it(channel, ehr, monkeypatch):

@@ -32,6 +32,8 @@ class Gateway:
             "retry_first_seconds": 0.05,
             "retry_jitter": 0.0,
             "circuit_first_seconds": 30,
+            "call_seconds": 20.0,
+            "lease_seconds": 90.0,
         }
         self.services = SimpleNamespace(settings=SimpleNamespace(**{**quick, **settings}), database=database, keys=keys)
         self.database = database

@@ -50,6 +50,7 @@ class Callback:
     keys: KeyRing
     allow_private: bool
     ca_file: str | None = None
+    call_seconds: float = TOTAL_SECONDS
 
     def open(self, address: str, client_id: str | None) -> OpenCallback:
         """Check the address; there is nothing to ask beforehand. Raises NotOpened."""
@@ -99,7 +100,7 @@ class OpenCallback:
         """Post the view. Any 2xx is a yes; what stands in the answer is not read."""
         body = disclosed.body if isinstance(disclosed.body, bytes) else to_json(disclosed.body)
         headers = {"Accept": "application/json", "Content-Type": "application/json", DELIVERY_ID: claimed.delivery_id}
-        self.calls.allow_seconds(TOTAL_SECONDS)
+        self.calls.allow_seconds(self.channel.call_seconds)
 
         def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
             return self.channel.sign(request, body)

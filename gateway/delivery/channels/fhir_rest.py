@@ -24,11 +24,15 @@ FHIR_JSON: Final = "application/fhir+json"
 
 @dataclass(frozen=True, slots=True)
 class FhirRest:
-    """Pushes into FHIR servers. base_url: the gateway's own. ca_file: certificates to trust instead of the system's."""
+    """Pushes into FHIR servers. base_url: the gateway's own. ca_file: certificates to trust instead of the system's.
+
+    call_seconds: what opening may take, and sending again.
+    """
 
     smart: SmartClient
     base_url: str
     ca_file: str | None = None
+    call_seconds: float = TOTAL_SECONDS
 
     def open(self, address: str, client_id: str | None) -> OpenFhirRest:
         """Discover the receiver and get a token. Raises NotOpened."""
@@ -38,7 +42,7 @@ class FhirRest:
             raise NotOpened(Reply(None, (refused.code,), begun=False, refused_by_us=True)) from None
         calls = Calls(self._allowed(registered), allow_private=self.smart.allow_private, ca_file=self.ca_file)
         try:
-            calls.allow_seconds(TOTAL_SECONDS)
+            calls.allow_seconds(self.call_seconds)
             peer = self.smart.peer(calls, registered)
             token = self.smart.token(calls, peer, client_id)
         except BaseException:
@@ -80,7 +84,7 @@ class OpenFhirRest:
         except Unsendable:
             return Reply(None, ("no-identifier",), begun=False, refused_by_us=True)
         body = to_json(bundle)
-        self.calls.allow_seconds(TOTAL_SECONDS)
+        self.calls.allow_seconds(self.channel.call_seconds)
         try:
             answer = self._post(body)
             if answer.status == 401:
