@@ -18,6 +18,8 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "status_count": (int,),
     "retry_after_seconds": (int, type(None)),
     "lose_answers": (int,),
+    "garble_answers": (int,),
+    "double_answers": (int,),
     "refuse_tokens": (int,),
     "conditional_create": (bool,),
     "answer": (str,),
@@ -35,6 +37,7 @@ class Behaviour:
 
     slow_seconds: wait before every answer. status, status_count: answer so to the next calls, with Retry-After where
     retry_after_seconds is set. lose_answers: do what the next calls ask, then close the connection without a word.
+    garble_answers, double_answers: do what the next calls ask, then answer 200 with what is no JSON, or say the answer twice.
     refuse_tokens: refuse so many token requests. conditional_create: False ignores ifNoneExist, as many servers do.
     answer: what an EHR does with a Task that reaches it, answer_after_seconds later; one of ANSWERS.
     """
@@ -44,6 +47,8 @@ class Behaviour:
     status_count: int = 0
     retry_after_seconds: int | None = None
     lose_answers: int = 0
+    garble_answers: int = 0
+    double_answers: int = 0
     refuse_tokens: int = 0
     conditional_create: bool = True
     answer: str = "manual"
@@ -73,7 +78,7 @@ class Behaviour:
                 self.status_count = 1
 
     def take(self, name: str) -> bool:
-        """Use up one of a counted fault: status_count, lose_answers or refuse_tokens."""
+        """Use up one of a counted fault: status_count, lose_answers, garble_answers, double_answers or refuse_tokens."""
         with self._lock:
             left: int = getattr(self, name)
             if left > 0:

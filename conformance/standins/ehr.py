@@ -19,7 +19,7 @@ from conformance.standins.client import SmartClient
 from conformance.standins.fhir_store import FhirStore, NotTaken
 from conformance.standins.gateway_keys import GatewayKeys
 from conformance.standins.receiver import NotAnswerable, Receiver, live_task_id
-from conformance.standins.server import as_told, body_json, fhir_answer, lose_answer, make_app, may_fail, now_text, outcome
+from conformance.standins.server import as_told, body_json, fhir_answer, make_app, may_fail, now_text, outcome, spoil_answer
 from conformance.standins.token_desk import Refused, TokenDesk
 from conformance.wire import WireLog
 from profiles.engine import r4
@@ -139,7 +139,7 @@ def _fhir_routes(app: Flask, ehr: Ehr) -> None:
             live = live_task_id(task, ehr.gateway_url) if task.get("resourceType") == "Task" and task.get("status") == "requested" else None
             if live:
                 ehr.answering.take_up(live)
-        return lose_answer(ehr.behaviour, fhir_answer(answer))
+        return spoil_answer(ehr.behaviour, fhir_answer(answer))
 
     @app.get("/fhir/<kind>/<id_>")
     @may_fail

@@ -17,7 +17,7 @@ from conformance.standins.behaviour import Behaviour, UnknownBehaviour
 from conformance.standins.callbacks import NotSigned, Received, require_signed
 from conformance.standins.client import SmartClient
 from conformance.standins.gateway_keys import GatewayKeys
-from conformance.standins.server import as_told, body_json, fhir_answer, lose_answer, make_app, may_fail, now_text
+from conformance.standins.server import as_told, body_json, fhir_answer, make_app, may_fail, now_text, spoil_answer
 from conformance.wire import WireLog
 from profiles.strict_json import JsonFault, parse_json, to_json
 
@@ -121,7 +121,7 @@ def _callback_route(app: Flask, rms: Rms) -> None:
         received = Received("POST", f"{rms.base_url}{rms.kind.callback_path}", dict(request.headers), request.get_data())
         status, word = rms.take_callback(received)
         answer = Response(status=204) if status == 204 else Response(to_json({"error": word}), status, content_type="application/json")
-        return lose_answer(rms.behaviour, answer)
+        return spoil_answer(rms.behaviour, answer)
 
 
 def _control_routes(app: Flask, rms: Rms) -> None:

@@ -28,6 +28,7 @@ from profiles.strict_json import JsonFault, parse_json, to_json
 
 FHIR_JSON: Final = "application/fhir+json"
 View = TypeVar("View", bound=Callable[..., Response])
+GARBLE: Final = b'{"resourceType": "Bundle", "type": "transac\x00 ...'
 LOST: Final = "(the stand-in closed the connection without an answer)"
 
 
@@ -146,13 +147,19 @@ def _misbehave(behaviour: Behaviour) -> Response | None:
     return None
 
 
-def lose_answer(behaviour: Behaviour, answer: Response) -> Response:
-    """Close the connection instead of answering, if the stand-in was told to; what was asked is done by then."""
+def spoil_answer(behaviour: Behaviour, answer: Response) -> Response:
+    """Lose, garble or double an answer, if the stand-in was told to; what was asked is done by then."""
+    connection: socket.socket | None = request.environ.get("werkzeug.socket")
     if behaviour.take("lose_answers"):
         g.lost = True
-        connection: socket.socket | None = request.environ.get("werkzeug.socket")
         if connection is not None:
             connection.shutdown(socket.SHUT_RDWR)
+    elif behaviour.take("garble_answers"):
+        return Response(GARBLE, 200, content_type=FHIR_JSON)
+    elif behaviour.take("double_answers") and connection is not None:
+        content = answer.get_data()
+        fields = f"Content-Type: {answer.content_type}\r\nContent-Length: {len(content)}\r\n"
+        connection.sendall(f"HTTP/1.1 {answer.status}\r\n{fields}\r\n".encode() + content)
     return answer
 
 

@@ -6,9 +6,11 @@ import base64
 import contextlib
 import hashlib
 import json
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -246,6 +248,28 @@ def test_a_lost_answer_leaves_the_resource_stored(ehr):
         push(ehr, a_bundle(), token)
     assert state(ehr)["counts"] == {"Patient": 1, "Task": 1}
     assert push(ehr, a_bundle(), token).status_code == 200
+    assert state(ehr)["counts"] == {"Patient": 1, "Task": 1}
+
+
+def test_a_garbled_answer_leaves_the_resource_stored(ehr):
+    behave(ehr, garble_answers=1)
+    token = ask(ehr, assertion(ehr)).json()["access_token"]
+    answer = push(ehr, a_bundle(), token)
+    assert answer.status_code == 200
+    with pytest.raises(ValueError):
+        answer.json()
+    assert state(ehr)["counts"] == {"Patient": 1, "Task": 1}
+
+
+def test_a_doubled_answer_is_the_same_answer_twice_on_one_connection(ehr):
+    token = ask(ehr, assertion(ehr)).json()["access_token"]
+    behave(ehr, double_answers=1)
+    body = json.dumps(a_bundle()).encode()
+    with socket.create_connection(("127.0.0.1", urlsplit(ehr.base_url).port), 5) as connection:
+        fields = f"Host: ehr\r\nAuthorization: Bearer {token}\r\nContent-Type: {FHIR_JSON}\r\nContent-Length: {len(body)}\r\n"
+        connection.sendall(f"POST /fhir HTTP/1.1\r\n{fields}Connection: close\r\n\r\n".encode() + body)
+        heard = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert heard.count(b"transaction-response") == 2
     assert state(ehr)["counts"] == {"Patient": 1, "Task": 1}
 
 
