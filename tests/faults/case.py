@@ -1,0 +1,34 @@
+"""A case: one fault on one sort of site, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.faults.scene import Scene
+from tests.faults.site import Plan
+
+BOTH: Final = ("sqlite", "postgresql")
+USUAL: Final = Plan()
+Act = Callable[[Scene], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """act: brings the fault about and raises DidNotHappen where it did not come. databases: where it can.
+
+    short: also in the short form. twice: the clinic says each acceptance twice at once. same_clock: whether the gateway's times
+    can be held against the peers'. senders, pause_seconds: of the load.
+    """
+
+    name: str
+    about: str
+    act: Act
+    plan: Plan = USUAL
+    databases: tuple[str, ...] = BOTH
+    short: bool = False
+    twice: bool = False
+    same_clock: bool = True
+    senders: int = 2
+    pause_seconds: float = 0.1

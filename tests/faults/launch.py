@@ -1,0 +1,119 @@
+"""`python -m tests.faults.launch serve|worker …`: the real command of the gateway, in this process, with faults that can be ordered.
+
+Everything is wrapped from outside, before the command begins: no line of the gateway knows of it. FAULTS_ROOM is the folder of
+ordered faults (room.py), FAULTS_CLOCK a file with the seconds by which this process's clock is wrong, FAULTS_WAITS a folder for
+the times it waited for SQLite's write section.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
+
+from tests.faults.points import POINTS, Point, find, target_of
+from tests.faults.room import KILL, Room, seen_file
+
+
+def wrap_points(room: Room, dialect: str) -> None:
+    """Put every point of this database into place. Raises LookupError when one is gone."""
+    for name, point in POINTS.items():
+        owner, attribute, function = find(target_of(point, dialect))
+        setattr(owner, attribute, _struck(name, point, function, room))
+
+
+def _struck(name: str, point: Point, function: Callable[..., Any], room: Room) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        if point.when == "before" and point.fits(arguments, None):
+            _strike(room.hit(name, os.getpid()))
+        result = function(*arguments, **named)
+        if point.when == "after" and point.fits(arguments, result):
+            _strike(room.hit(name, os.getpid()))
+        return result
+
+    return call
+
+
+def _strike(action: str | None) -> None:
+    if action is None:
+        return
+    os.kill(os.getpid(), signal.SIGKILL if action == KILL else signal.SIGSTOP)
+    time.sleep(0.1)  # whichever thread the signal reaches first: this one goes no further before all are stopped
+
+
+def wrap_clock(file: Path) -> None:
+    """Let the machine's time of day be wrong by what stands in a file; monotonic time stays right, as it does on a machine."""
+    real, real_ns = time.time, time.time_ns
+
+    def wrong() -> float:
+        try:
+            seconds = float(file.read_text() or 0)
+        except FileNotFoundError:
+            return 0.0
+        if seconds:
+            seen_file(file).touch()  # the proof that somebody lived by this clock
+        return seconds
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(seconds=wrong())
+
+    time.time = lambda: real() + wrong()
+    time.time_ns = lambda: real_ns() + int(wrong() * 1e9)
+    for name in ("gateway.delivery.channels.smart", "gateway.delivery.channels.callback"):
+        owner, _, _ = find(f"{name}:datetime")
+        owner.datetime = Wrong
+
+
+def wrap_waits(folder: Path) -> None:
+    """Write down how long each wait for the write section took, and each write from its order to its commit."""
+    for target, kind in (
+        ("gateway.store.sqlite_lock:WriteLock.acquire", "lock"),
+        ("gateway.store.sqlite_writer:SqliteWriter.write", "write"),
+    ):
+        owner, attribute, function = find(target)
+        setattr(owner, attribute, _timed(function, folder, kind))
+
+
+def _timed(function: Callable[..., Any], folder: Path, kind: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        began = time.monotonic()
+        try:
+            return function(*arguments, **named)
+        finally:
+            took = time.monotonic() - began
+            with (folder / f"{kind}-{os.getpid()}").open("ab") as file:
+                file.write(struct.pack("d", took))
+
+    return call
+
+
+def main() -> None:
+    """Wrap, then run the command."""
+    import gateway.commands.serve
+    import gateway.commands.worker  # noqa: F401 (all modules are there before any is wrapped)
+    from gateway.__main__ import main as command
+
+    dialect = make_url(os.environ["CRISIS_GATEWAY_DATABASE_URL"]).get_backend_name()
+    wrap_points(Room(Path(os.environ["FAULTS_ROOM"])), dialect)
+    if clock := os.environ.get("FAULTS_CLOCK"):
+        wrap_clock(Path(clock))
+    if waits := os.environ.get("FAULTS_WAITS"):
+        wrap_waits(Path(waits))
+    command(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
