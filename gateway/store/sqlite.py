@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway.errors import Unavailable
-from gateway.store.clock import system_microseconds
+from gateway.store.clock import CarriedClock
 from gateway.store.filesystem import create_private, free_bytes, require_local
 from gateway.store.rows import from_microseconds
 from gateway.store.sqlite_engines import make_read_engine
@@ -64,6 +64,7 @@ class SqliteStore:
         self._opening = threading.Lock()
         self._readers: Engine | None = None
         self._writer: SqliteWriter | None = None
+        self._clock = CarriedClock()
         self._has_clock = False
         self._closed = False
 
@@ -75,7 +76,7 @@ class SqliteStore:
         try:
             with self._inside(), self._read_engine().connect() as connection, connection.begin():
                 stamp = self._newest_stamp(connection.connection.dbapi_connection)
-                yield Unit(connection, from_microseconds(max(stamp, system_microseconds())), writing=False)
+                yield Unit(connection, from_microseconds(self._clock.microseconds(stamp)), writing=False)
         except PoolTimeout:
             raise Unavailable from None
         except (DBAPIError, sqlite3.Error) as fault:
@@ -137,7 +138,7 @@ class SqliteStore:
                 raise Unavailable
             if self._writer is None:
                 create_private(self.path)
-                self._writer = SqliteWriter(self.path, wait_seconds=self._wait_seconds, on_broken=self._break)
+                self._writer = SqliteWriter(self.path, wait_seconds=self._wait_seconds, on_broken=self._break, clock=self._clock)
             return self._writer
 
     def _break(self) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import Unavailable
-from gateway.store.clock import system_microseconds
+from gateway.store.clock import CarriedClock
 from gateway.store.rows import from_microseconds
 from gateway.store.sqlite_engines import make_write_engine
 from gateway.store.sqlite_lock import WriteLock
@@ -61,8 +61,8 @@ class Item:
 class SqliteWriter:
     """The writer of one process; made after a fork, used by all its threads."""
 
-    def __init__(self, path: Path, *, wait_seconds: float, on_broken: Callable[[], None]) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, wait_seconds: float, on_broken: Callable[[], None], clock: CarriedClock) -> None:
+        self._path, self._clock = path, clock
         self._wait_seconds = wait_seconds
         self._on_broken = on_broken
         self._lock = WriteLock(path)
@@ -240,7 +240,7 @@ class SqliteWriter:
 
     def _run_item(self, connection: Connection, driver: sqlite3.Connection, item: Item) -> None:
         """Run one work in its savepoint. Raises GroupLost when it took the transaction with it."""
-        self._last_stamp = max(self._last_stamp, system_microseconds())
+        self._last_stamp = self._clock.microseconds(self._last_stamp)
         unit = Unit(connection, from_microseconds(self._last_stamp), writing=True)
         driver.execute("SAVEPOINT work").close()
         try:

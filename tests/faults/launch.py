@@ -12,8 +12,10 @@ import os
 import signal
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,20 +37,45 @@ def _struck(name: str, point: Point, function: Callable[..., Any], room: Room) -
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
         if point.when == "before" and point.fits(arguments, None):
-            _strike(room.hit(name, os.getpid()))
+            _strike(room.hit(name, os.getpid()), in_section=point.in_section)
         result = function(*arguments, **named)
         if point.when == "after" and point.fits(arguments, result):
-            _strike(room.hit(name, os.getpid()))
+            _strike(room.hit(name, os.getpid()), in_section=point.in_section)
         return result
 
     return call
 
 
-def _strike(action: str | None) -> None:
+def _strike(action: str | None, *, in_section: bool) -> None:
     if action is None:
         return
-    os.kill(os.getpid(), signal.SIGKILL if action == KILL else signal.SIGSTOP)
-    time.sleep(0.1)  # whichever thread the signal reaches first: this one goes no further before all are stopped
+    if action == KILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    with nullcontext() if in_section else _section:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(0.1)  # whichever thread the signal reaches first: this one goes no further before all are stopped
+
+
+_section = threading.Lock()
+"""Held by the thread of this process that has SQLite's write section: who shall stop outside it waits for its end."""
+
+
+def wrap_section() -> None:
+    """Follow who has SQLite's write section."""
+    owner, attribute, acquire = find("gateway.store.sqlite_lock:WriteLock.acquire")
+    _, _, release = find("gateway.store.sqlite_lock:WriteLock.release")
+
+    def follow(lock: Any) -> None:
+        acquire(lock)
+        _section.acquire()
+
+    def leave(lock: Any) -> None:
+        if _section.locked():
+            _section.release()
+        release(lock)
+
+    setattr(owner, attribute, follow)
+    owner.release = leave
 
 
 def wrap_clock(file: Path) -> None:
@@ -108,6 +135,7 @@ def main() -> None:
 
     dialect = make_url(os.environ["CRISIS_GATEWAY_DATABASE_URL"]).get_backend_name()
     wrap_points(Room(Path(os.environ["FAULTS_ROOM"])), dialect)
+    wrap_section()
     if clock := os.environ.get("FAULTS_CLOCK"):
         wrap_clock(Path(clock))
     if waits := os.environ.get("FAULTS_WAITS"):

@@ -10,7 +10,7 @@ from typing import Final
 from tests.faults.case import Case
 from tests.faults.room import STOP
 from tests.faults.scene import DidNotHappen, Scene
-from tests.faults.site import CALL_SECONDS, LEASE_SECONDS, LOCK_SECONDS, Plan
+from tests.faults.site import CALL_SECONDS, EHR, LEASE_SECONDS, LOCK_SECONDS, Plan
 
 BOUND_SECONDS: Final = 2 * LOCK_SECONDS + 1.5
 """What a request may wait for a writer that stands still: its turn, its end, and some for a busy machine."""
@@ -42,15 +42,20 @@ def worker_oversleeps(point: str, scene: Scene) -> None:
     scene.second_worker()
     scene.people.wait_for(2)
     fired = scene.strike(point, action=STOP, nth=1)
+    scene.people.stop_sending()
     time.sleep(LEASE_SECONDS + 2)
     scene.until("the row is another's, or done", lambda: scene.held_by(fired.pid) == 0)
     scene.wake(fired)
     time.sleep(1.0)
+    scene.people.go_on()
     scene.people.wait_for(FEW)
 
 
 def clock_steps(process: str, seconds: float, scene: Scene) -> None:
-    """The time of day of server or worker is wrong by an hour for a while, and then right again."""
+    """The time of day of server or worker is wrong by an hour for a while, and then right again.
+
+    What waits for a time afterwards, a retry and the end of a dead worker's lease, must not wait for that hour.
+    """
     scene.people.wait_for(3)
     before = len(scene.people.heard.acknowledged)
     scene.site.clock(process).write_text(str(seconds))
@@ -58,6 +63,9 @@ def clock_steps(process: str, seconds: float, scene: Scene) -> None:
     meanwhile = len(scene.people.heard.acknowledged) - before
     scene.require_stamped(process)
     scene.site.clock(process).write_text("0")
+    scene.people.wait_for(2)
+    scene.site.behave(EHR, status=503, status_count=2)
+    scene.strike("after-claim")
     scene.people.wait_for(FEW)
     scene.said.append(f"{meanwhile} acknowledged while it was wrong")
 

@@ -22,7 +22,8 @@ def away(scene: Scene) -> None:
     scene.quieten()  # else what it was sent in its last moment would be asked of an EHR that has forgotten it
     scene.site.processes.stop(EHR)
     scene.people.go_on()
-    scene.people.wait_for(FEW)
+    scene.people.wait_for(2 * FEW)
+    scene.people.stop_sending()
     scene.pause(HOUR_SECONDS)
     if listens(scene.site.ports[EHR]):
         raise DidNotHappen("the EHR was there")
@@ -30,6 +31,7 @@ def away(scene: Scene) -> None:
     if not tried:
         raise DidNotHappen("nobody tried to reach it")
     scene.site.processes.start(EHR)
+    scene.people.go_on()
     scene.said.append(f"{tried} tries in the hour")
     scene.people.wait_for(2)
 

@@ -126,7 +126,7 @@ def test_stamps_are_aware_and_rise_over_all_threads(database):
 def test_a_clock_that_was_set_back_takes_no_stamp_back(database, either_url, open_database, monkeypatch):
     ahead = rows.to_microseconds(datetime.now(UTC) + timedelta(hours=1))
     if database.dialect == "sqlite":
-        monkeypatch.setattr("gateway.store.sqlite_writer.system_microseconds", lambda: ahead)
+        monkeypatch.setattr(clock, "system_microseconds", lambda: ahead)
         database.write(lambda unit: keep(unit, "26-1"))
         monkeypatch.undo()
     else:
