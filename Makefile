@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-peers bench lint format serve lock clean
+.PHONY: help install install-dev demo test test-peers bench faults lint format serve lock clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -31,6 +31,9 @@ test-peers: install-dev ## tests with PostgreSQL, HL7's validator and other peop
 
 bench: install ## how fast it is, on SQLite and PostgreSQL (ARGS="--seconds 2 --clients 1"); docs/performance.md
 	$(BIN)/python -m bench $(ARGS)
+
+faults: install ## kill, stop and starve real processes, check what peers were told (ARGS="--short --seed 7"); docs/faults.md
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lint: install-dev ## format, rules, types, imports
 	$(BIN)/ruff format --check .

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.faults.case import BOTH, Case
-from tests.faults.catalogue import all_cases
+from tests.faults.case import BOTH
+from tests.faults.catalogue import all_cases, short_cases
 from tests.faults.report import heading, line, save
 from tests.faults.run import Runner
 from tests.peers.machine import REPOSITORY
@@ -18,7 +18,8 @@ NAMES = {"sqlite": "sqlite", "postgres": "postgresql", "postgresql": "postgresql
 def main() -> int:
     """Run, print, save."""
     asked = _arguments()
-    wanted = [case for case in all_cases(asked.moments) if _is_asked(case, asked)]
+    cases = short_cases() if asked.short else all_cases(asked.moments)
+    wanted = [case for case in cases if not asked.only or any(word in case.name for word in asked.only)]
     if asked.list:
         print("\n".join(f"{case.name:<28} {', '.join(case.databases):<20} {case.about}" for case in wanted))
         return 0
@@ -41,19 +42,13 @@ def main() -> int:
     return 1 if failed or not rows else 0
 
 
-def _is_asked(case: Case, asked: argparse.Namespace) -> bool:
-    if asked.short and not case.short:
-        return False
-    return not asked.only or any(word in case.name for word in asked.only)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (1)")
     parser.add_argument("--databases", type=_databases, default=BOTH, help="of sqlite,postgres (both)")
     parser.add_argument("--only", action="append", help="cases whose name holds this; may be given again")
     parser.add_argument("--moments", type=int, default=50, help="random moments of death (50)")
-    parser.add_argument("--short", action="store_true", help="the cases of the short form alone")
+    parser.add_argument("--short", action="store_true", help="the short form: faults in turn, looked at once in the end")
     parser.add_argument("--keep", action="store_true", help="leave databases and logs behind, and say where")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build/faults.json", help="(build/faults.json)")

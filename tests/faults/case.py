@@ -18,7 +18,7 @@ Act = Callable[[Scene], None]
 class Case:
     """act: brings the fault about and raises DidNotHappen where it did not come. databases: where it can.
 
-    short: also in the short form. twice: the clinic says each acceptance twice at once. same_clock: whether the gateway's times
+    twice: the clinic says each acceptance twice at once. same_clock: whether the gateway's times
     can be held against the peers'. senders, pause_seconds: of the load.
     """
 
@@ -27,7 +27,6 @@ class Case:
     act: Act
     plan: Plan = USUAL
     databases: tuple[str, ...] = BOTH
-    short: bool = False
     twice: bool = False
     same_clock: bool = True
     senders: int = 2

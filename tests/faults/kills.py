@@ -13,8 +13,6 @@ from tests.faults.site import Plan
 BEFORE, AFTER = 3, 4
 """Referrals that are acknowledged before and after the blow."""
 
-SHORT: Final = frozenset({"after-claim", "before-send", "after-send", "before-finish", "after-intake", "in-intake", "after-acceptance"})
-
 
 def kill_at(point: str, scene: Scene) -> None:
     """Kill the process that comes to a point; its supervisor starts another one, and the load goes on."""
@@ -66,6 +64,17 @@ def random_moments(scene: Scene, moments: int = 50) -> None:
         raise DidNotHappen("too few deaths")
 
 
+def everywhere(scene: Scene) -> None:
+    """One blow after the other, at every point, in an order drawn from the seed."""
+    points = list(POINTS)
+    scene.random.shuffle(points)
+    for point in points:
+        scene.people.wait_for(1)
+        scene.strike(point, nth=1)
+    scene.people.wait_for(AFTER)
+    scene.said.append(f"{len(points)} points")
+
+
 def blind(point: str, scene: Scene) -> None:
     """A worker dies where a peer that knows no ifNoneExist may have got something: the row is unknown, and stays so."""
     scene.people.wait_for(BEFORE)
@@ -75,17 +84,17 @@ def blind(point: str, scene: Scene) -> None:
 
 
 CASES: Final = (
-    *(Case(f"kill {name}", point.about, partial(kill_at, name), short=name in SHORT) for name, point in POINTS.items()),
-    Case("kill server", "kill -9 of all server processes", kill_server, short=True),
+    *(Case(f"kill {name}", point.about, partial(kill_at, name)) for name, point in POINTS.items()),
+    Case("kill server", "kill -9 of all server processes", kill_server),
     Case("kill first process", "kill -9 of gunicorn's own process", kill_first_process),
     Case("kill all", "kill -9 of server and worker in one moment", kill_all),
 )
 BLIND: Final = tuple(
-    Case(f"blind kill {name}", POINTS[name].about, partial(blind, name), Plan(honours=False), short=name == "after-send")
+    Case(f"blind kill {name}", POINTS[name].about, partial(blind, name), Plan(honours=False))
     for name in ("before-send", "after-send", "before-finish")
 )
 
 
 def random_case(moments: int) -> Case:
     """The case of random moments."""
-    return Case("kill at random", "kill -9 of whoever is drawn", partial(random_moments, moments=moments), short=True)
+    return Case("kill at random", "kill -9 of whoever is drawn", partial(random_moments, moments=moments))

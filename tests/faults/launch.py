@@ -104,9 +104,10 @@ def wrap_clock(file: Path) -> None:
 
 
 def wrap_waits(folder: Path) -> None:
-    """Write down how long each wait for the write section took, and each write from its order to its commit."""
+    """Write down how long each wait for the write section took, each commit, and each write from its order to its answer."""
     for target, kind in (
         ("gateway.store.sqlite_lock:WriteLock.acquire", "lock"),
+        ("gateway.store.sqlite_writer:SqliteWriter._commit", "commit"),
         ("gateway.store.sqlite_writer:SqliteWriter.write", "write"),
     ):
         owner, attribute, function = find(target)

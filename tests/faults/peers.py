@@ -106,15 +106,34 @@ def _act(name: str, *, unknown: bool = False) -> Act:
     return partial(misbehaving, behaviour=behaviour, seen=seen, unknown=unknown)
 
 
+def in_turn(names: tuple[str, ...], scene: Scene) -> None:
+    """One way to misbehave after the other."""
+    for name in names:
+        _, behaviour, seen = WAYS[name]
+        scene.people.wait_for(1)
+        scene.site.behave(EHR, **behaviour)
+        scene.until(f"what the EHR was told to do ({name})", lambda seen=seen: seen(scene))
+        scene.site.behave(EHR, **USUAL)
+    scene.people.wait_for(2)
+    scene.said.append(", ".join(names))
+
+
+def blind_in_turn(scene: Scene) -> None:
+    """The same towards a peer that knows no ifNoneExist: each leaves rows unknown, and nothing is said again."""
+    in_turn(("silent", "garbage", "500", "429"), scene)
+    before = scene.unknown()
+    scene.strike("after-send", nth=1)
+    scene.until("a row is unknown because its worker died", lambda: scene.unknown() > before)
+    scene.said.append(f"{scene.unknown()} unknown")
+
+
 CASES: Final = (
-    Case("EHR away for an hour", "nothing listens there", away, short=True),
-    *(Case(f"EHR {name}", about, _act(name), short=name in ("silent", "garbage")) for name, (about, _, _) in WAYS.items()),
+    Case("EHR away for an hour", "nothing listens there", away),
+    *(Case(f"EHR {name}", about, _act(name)) for name, (about, _, _) in WAYS.items()),
     Case("EHR accepts twice", "two PUTs on one version at once", accepts_twice, twice=True),
     Case("RMS silent", "takes callbacks and loses its answers", rms_loses),
 )
 BLIND_CASES: Final = tuple(
-    Case(
-        f"blind EHR {name}", WAYS[name][0], _act(name, unknown=name in ("slow", "500", "garbage", "silent")), BLIND, short=name == "silent"
-    )
+    Case(f"blind EHR {name}", WAYS[name][0], _act(name, unknown=name in ("slow", "500", "garbage", "silent")), BLIND)
     for name in ("slow", "500", "429", "garbage", "silent")
 )

@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from bench.postgres import Server, find_binaries, new_database, running_server
 from tests.peers.machine import install
 
-__all__ = ["NoPostgres", "Server", "new_database", "own_server", "throw_away_server"]
+__all__ = ["NoPostgres", "Server", "new_database", "no_postgres", "own_server", "throw_away_server"]
 
 PACKAGES = ("postgresql",)
 SETTINGS = {"max_connections": 200}  # two test processes with several pools each
@@ -49,7 +50,12 @@ def throw_away_server() -> Iterator[str]:
         with own_server() as server:
             yield server.url
     except NoPostgres:
-        pytest.skip(f"PostgreSQL is not on this machine; on Debian: apt-get install {' '.join(PACKAGES)}")
+        no_postgres()
+
+
+def no_postgres() -> NoReturn:
+    """Skip the test, and say what to install."""
+    pytest.skip(f"PostgreSQL is not on this machine; on Debian: apt-get install {' '.join(PACKAGES)}")
 
 
 def _collation(binaries: Path) -> list[str]:
