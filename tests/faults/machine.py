@@ -155,6 +155,7 @@ ONE_WRITER: Final = tuple(
         ("sqlite",),
         senders=4,
         pause_seconds=0.0,
+        backlog=80,
     )
     for processes in (1, 2, 4)
 )

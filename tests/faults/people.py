@@ -89,7 +89,8 @@ class Heard:
 class People:
     """The threads of one case. seed: decides which Tasks are accepted, declined and left alone. heard: what was told is added to it.
 
-    twice: the clinic says each acceptance twice at once, on one version.
+    twice: the clinic says each acceptance twice at once, on one version. backlog: no new referral begins while so many have not
+    reached the EHR, else a long outage would end in hours of work.
     """
 
     def __init__(
@@ -102,11 +103,13 @@ class People:
         pause_seconds: float = PAUSE_SECONDS,
         seconds: float = CALL_SECONDS,
         twice: bool = False,
+        backlog: int = 20,
     ) -> None:
         self.site, self.heard, self._twice = site, heard, twice
         self.pairs: list[list[int | None]] = []
         self._random = random.Random(seed)
         self._sending, self._busy, self._moving = False, 0, threading.Lock()
+        self._backlog, self._known = backlog, len(heard.acknowledged)
         self._ended = threading.Event()
         self._pause_seconds, self._seconds = pause_seconds, seconds
         self._clients = {client_id: site.client(client_id, seconds) for client_id, _ in SENDERS}
@@ -150,7 +153,7 @@ class People:
     def _send_on(self, client_id: str, organization: str) -> None:
         while not self._ended.is_set():
             with self._moving:
-                sends = self._sending
+                sends = self._sending and len(self.heard.acknowledged) - self._known - len(self._seen) < self._backlog
                 self._busy += sends
             if sends:
                 self._refer(client_id, organization)

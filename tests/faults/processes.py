@@ -32,10 +32,10 @@ class Kept:
 
 @dataclass(slots=True)
 class Processes:
-    """Everything one site runs. folder: for the logs. deaths: (name, exit code) of each end nobody asked for."""
+    """Everything one site runs. folder: for the logs. deaths: process id and exit code of each end nobody asked for."""
 
     folder: Path
-    deaths: list[tuple[str, int]] = field(default_factory=list)
+    deaths: list[tuple[int, int]] = field(default_factory=list)
     _kept: dict[str, Kept] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _ended: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -117,7 +117,7 @@ class Processes:
                 for kept in list(self._kept.values()):
                     if kept.process is None or kept.process.poll() is None:
                         continue
-                    self.deaths.append((kept.name, kept.process.returncode))
+                    self.deaths.append((kept.process.pid, kept.process.returncode))
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(kept.process.pid, signal.SIGKILL)  # what it left behind still holds its port
                     kept.process = None

@@ -78,11 +78,17 @@ class Runner:
     def _play(self, site: Site, case: Case, row: Row) -> Scene:
         drawn = random.Random(f"{self.seed} {case.name}")
         people = People(
-            site, self._heard, zlib.crc32(f"{self.seed}".encode()), senders=case.senders, pause_seconds=case.pause_seconds, twice=case.twice
+            site,
+            self._heard,
+            zlib.crc32(f"{self.seed}".encode()),
+            senders=case.senders,
+            pause_seconds=case.pause_seconds,
+            twice=case.twice,
+            backlog=case.backlog,
         )
         scene = Scene(site, people, drawn)
         if self.short:
-            scene.load_seconds, scene.longest_wait_ms = 4.0, float("inf")  # a busy machine makes everybody wait
+            scene.load_seconds, scene.longest_wait_ms = 2.0, float("inf")  # a busy machine makes everybody wait
         with people:
             case.act(scene)
             row.happened = True

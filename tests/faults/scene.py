@@ -61,12 +61,11 @@ class Scene:
         self._until(f"the death of {pid}", lambda: state_of(pid) in ("", "Z"))
         self._until(
             f"the word that {pid} was killed",
-            lambda: f"(pid:{pid}) was sent SIGKILL" in self.site.processes.log("server") or self._killed_ones() > self.killed,
+            lambda: (
+                (pid, -signal.SIGKILL) in self.site.processes.deaths or f"(pid:{pid}) was sent SIGKILL" in self.site.processes.log("server")
+            ),
         )
         self.killed += 1
-
-    def _killed_ones(self) -> int:
-        return sum(code == -signal.SIGKILL for _, code in self.site.processes.deaths)
 
     def kill(self, name: str) -> None:
         """`kill -9` of a process and everything below it."""
