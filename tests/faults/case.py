@@ -19,7 +19,7 @@ class Case:
     """act: brings the fault about and raises DidNotHappen where it did not come. databases: where it can.
 
     twice: the clinic says each acceptance twice at once. same_clock: whether the gateway's times
-    can be held against the peers'. senders, pause_seconds, backlog: of the load.
+    can be held against the peers'. senders, pause_seconds, backlog, readers: of the load.
     """
 
     name: str
@@ -32,3 +32,4 @@ class Case:
     senders: int = 2
     pause_seconds: float = 0.1
     backlog: int = 20
+    readers: int = 1

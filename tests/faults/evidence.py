@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
+from sqlalchemy import text
 
 from conformance.standins.client import NoToken
 from conformance.standins.receiver import live_task_id
 from gateway.referral.ledger import read_entries
 from gateway.referral.protocol import protocol_for
 from gateway.referral.responsibility import verify
-from gateway.store import audit_chain, outbox, referrals
+from gateway.store import audit_chain, referrals
 from gateway.store.audit import find_audit
 from gateway.store.ledger import holder_of
 from profiles.namespace import identifier_system
@@ -139,9 +140,14 @@ def gather(site: Site, heard: Heard) -> Evidence:
 
 def unfinished(site: Site) -> int:
     """Rows of the outbox that are still to be done now."""
+    left = "SELECT count(*) FROM outbox WHERE kind IN ('offer', 'deliver', 'callback') AND state IN ('due', 'claimed', 'sending')"
+    return int(ask(site, left)[0][0])
+
+
+def ask(site: Site, question: str) -> list[Any]:
+    """Rows of the database as it lies there."""
     with site.database.read() as unit:
-        counts = outbox.counts(unit)
-    return sum(count for (kind, state), count in counts.items() if kind in WORK and state in ("due", "claimed", "sending"))
+        return list(unit.connection.execute(text(question)))
 
 
 def unlinked(site: Site) -> int:
@@ -155,9 +161,10 @@ def _from_database(site: Site, found: Evidence) -> None:
         found.unlinked = audit_chain.count_unlinked(unit)
         found.outbox = [
             Delivery(row.kind, row.subject, row.state, row.sent_generation > 0)
-            for row in unit.connection.execute(outbox.OUTBOX.select().where(outbox.OUTBOX.c.kind.in_(WORK)))
+            for row in unit.connection.execute(text("SELECT kind, subject, state, sent_generation FROM outbox"))
+            if row.kind in WORK
         ]
-        for row in unit.connection.execute(referrals._REFERRAL.select()).mappings():
+        for row in unit.connection.execute(text("SELECT id, receipt, organization, message_key, format FROM referral")).mappings():
             entries = read_entries(unit, row["id"])
             fallback = protocol_for(row["format"]).fallback_owner
             held_by = [entry for entry in entries if entry.kind in ("enter", "accept", "return")]

@@ -156,6 +156,7 @@ ONE_WRITER: Final = tuple(
         senders=4,
         pause_seconds=0.0,
         backlog=80,
+        readers=4,
     )
     for processes in (1, 2, 4)
 )

@@ -104,6 +104,7 @@ class People:
         seconds: float = CALL_SECONDS,
         twice: bool = False,
         backlog: int = 20,
+        readers: int = 1,
     ) -> None:
         self.site, self.heard, self._twice = site, heard, twice
         self.pairs: list[list[int | None]] = []
@@ -117,7 +118,7 @@ class People:
         self._seen: set[str] = set()
         self._log_at = _size(site)
         self._senders = [threading.Thread(target=self._send_on, args=SENDERS[number % 2], daemon=True) for number in range(senders)]
-        self._others = [threading.Thread(target=each, daemon=True) for each in (self._answer_on, self._read_on)]
+        self._others = [threading.Thread(target=each, daemon=True) for each in (self._answer_on, *[self._read_on] * readers)]
 
     def __enter__(self) -> People:
         self.go_on()
@@ -252,7 +253,7 @@ class People:
     # --- the reader ---
 
     def _read_on(self) -> None:
-        while not self._ended.wait(0.05):
+        while not self._ended.wait(min(0.05, self._pause_seconds)):
             known = self.heard.acknowledged
             if known:
                 told = known[-1 - int(self._random.random() ** 2 * len(known))]  # the newest are read more often

@@ -85,6 +85,7 @@ class Runner:
             pause_seconds=case.pause_seconds,
             twice=case.twice,
             backlog=case.backlog,
+            readers=case.readers,
         )
         scene = Scene(site, people, drawn)
         if self.short:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gateway.store import outbox
-from tests.faults.evidence import unfinished
+from tests.faults.evidence import ask, unfinished
 from tests.faults.people import People
 from tests.faults.points import POINTS
 from tests.faults.room import KILL, STOP, Fired, seen_file
@@ -97,20 +96,16 @@ class Scene:
 
     def unknown(self) -> int:
         """Deliveries that may or may not have arrived."""
-        with self.site.database.read() as unit:
-            return len(outbox.unknowns(unit))
+        return int(ask(self.site, "SELECT count(*) FROM outbox WHERE state = 'unknown'")[0][0])
 
     def tries(self) -> int:
         """Failed tries of deliveries that are still to be made."""
-        with self.site.database.read() as unit:
-            rows = unit.connection.execute(outbox.OUTBOX.select().where(outbox.OUTBOX.c.kind == "deliver"))
-            return sum(row.tries for row in rows)
+        return int(ask(self.site, "SELECT coalesce(sum(tries), 0) FROM outbox WHERE kind = 'deliver'")[0][0])
 
     def held_by(self, pid: int) -> int:
         """Rows in the hands of one worker."""
-        with self.site.database.read() as unit:
-            rows = unit.connection.execute(outbox.OUTBOX.select().where(outbox.OUTBOX.c.state.in_(("claimed", "sending"))))
-            return sum(str(row.worker).endswith(f":{pid}") for row in rows)
+        rows = ask(self.site, "SELECT worker FROM outbox WHERE state IN ('claimed', 'sending')")
+        return sum(str(row.worker).endswith(f":{pid}") for row in rows)
 
     def logs(self) -> str:
         """All that the gateway's processes said."""
