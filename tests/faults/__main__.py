@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def main() -> int:
     if asked.list:
         print("\n".join(f"{case.name:<28} {', '.join(case.databases):<20} {case.about}" for case in wanted))
         return 0
+    signal.signal(signal.SIGTERM, _leave)  # else the processes of a site would outlive this one
     print(heading(), flush=True)
     rows = []
     for database in asked.databases:
@@ -40,6 +42,10 @@ def main() -> int:
         print(f"\n{row.case} on {row.database}:\n  " + "\n  ".join(row.faults))
     print(f"\n{len(rows)} cases, {len(failed)} failed; seed {asked.seed}")
     return 1 if failed or not rows else 0
+
+
+def _leave(*_: object) -> None:
+    sys.exit(1)
 
 
 def _arguments() -> argparse.Namespace:
