@@ -79,7 +79,7 @@ POINTS: Final[Mapping[str, Point]] = {
     "before-commit": Point(
         "whatever is written is about to be committed",
         "server",
-        {**_COMMIT, "postgresql": "sqlalchemy.engine:Connection.commit"},
+        {**_COMMIT, "postgresql": "psycopg:Connection.commit"},
         "before",
         in_section=True,
     ),
