@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from functools import partial
 from typing import Final
 
 from tests.faults.case import Case
+from tests.faults.evidence import read_pushes
 from tests.faults.room import STOP
 from tests.faults.scene import DidNotHappen, Scene
 from tests.faults.site import CALL_SECONDS, EHR, LEASE_SECONDS, LOCK_SECONDS, Plan
@@ -42,11 +44,16 @@ def worker_oversleeps(point: str, scene: Scene) -> None:
     scene.second_worker()
     scene.people.wait_for(2)
     fired = scene.strike(point, action=STOP, nth=1)
+    held = scene.held_by(fired.pid)
     scene.people.stop_sending()
     time.sleep(LEASE_SECONDS + 2)
-    scene.until("the row is another's, or done", lambda: scene.held_by(fired.pid) == 0)
+    scene.until("the row is another's, or done", lambda: not scene.held_by(fired.pid))
     scene.wake(fired)
     time.sleep(1.0)
+    sent = Counter(push.task for push in read_pushes(scene.site.requests_log(EHR), scene.site.base_url) if push.task in held)
+    most = 2 if point == "after-send" and scene.site.plan.honours else 1  # it was sent already when it fell asleep
+    scene.faults += [f"Task {task} was sent {count} times" for task, count in sent.items() if count > most]
+    scene.said.append(f"{len(held)} rows in its hands")
     scene.people.go_on()
     scene.people.wait_for(FEW)
 

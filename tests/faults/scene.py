@@ -102,10 +102,10 @@ class Scene:
         """Failed tries of deliveries that are still to be made."""
         return int(ask(self.site, "SELECT coalesce(sum(tries), 0) FROM outbox WHERE kind = 'deliver'")[0][0])
 
-    def held_by(self, pid: int) -> int:
-        """Rows in the hands of one worker."""
-        rows = ask(self.site, "SELECT worker FROM outbox WHERE state IN ('claimed', 'sending')")
-        return sum(str(row.worker).endswith(f":{pid}") for row in rows)
+    def held_by(self, pid: int) -> list[str]:
+        """What one worker has in its hands: the Task of a delivery, or the subject of a job."""
+        rows = ask(self.site, "SELECT worker, subject FROM outbox WHERE state IN ('claimed', 'sending')")
+        return [row.subject for row in rows if str(row.worker).endswith(f":{pid}")]
 
     def logs(self) -> str:
         """All that the gateway's processes said."""
