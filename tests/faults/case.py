@@ -19,7 +19,7 @@ class Case:
     """act: brings the fault about and raises DidNotHappen where it did not come. databases: where it can.
 
     twice: the clinic says each acceptance twice at once. same_clock: whether the gateway's times
-    can be held against the peers'. senders, pause_seconds, backlog, readers: of the load.
+    can be held against the peers'. spoils: the next case needs a new site. senders, pause_seconds, backlog, readers: of the load.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Case:
     databases: tuple[str, ...] = BOTH
     twice: bool = False
     same_clock: bool = True
+    spoils: bool = False
     senders: int = 2
     pause_seconds: float = 0.1
     backlog: int = 20

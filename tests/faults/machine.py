@@ -141,6 +141,7 @@ CLOCK: Final = tuple(
         "the time of day is wrong, then right",
         partial(clock_steps, process, seconds),
         same_clock=False,
+        spoils=True,
     )
     for process in ("server", "worker")
     for seconds in (STEP_SECONDS, -STEP_SECONDS)

@@ -128,7 +128,7 @@ def blind_in_turn(scene: Scene) -> None:
 
 
 CASES: Final = (
-    Case("EHR away for an hour", "nothing listens there", away),
+    Case("EHR away for an hour", "nothing listens there", away, spoils=True),  # a stand-in forgets what it held, no EHR does
     *(Case(f"EHR {name}", about, _act(name)) for name, (about, _, _) in WAYS.items()),
     Case("EHR accepts twice", "two PUTs on one version at once", accepts_twice, twice=True),
     Case("RMS silent", "takes callbacks and loses its answers", rms_loses),
