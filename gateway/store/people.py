@@ -26,7 +26,7 @@ def _patients(dialect: str) -> Any:
     roots = (
         select(_MEMBER.c.referral.label("asked"), func.coalesce(_RESOURCE.c.origin_id, _RESOURCE.c.id).label("id"))
         .select_from(_MEMBER.join(_RESOURCE, _RESOURCE.c.id == _MEMBER.c.resource))
-        .where(one_of(_MEMBER.c.referral, "ids", dialect), _RESOURCE.c.type == literal_column("'Patient'"))
+        .where(one_of(_MEMBER.c.referral, "ids", dialect), _MEMBER.c.type == literal_column("'Patient'"))
         .cte("roots")
     )
     copies = select(roots.c.asked, _RESOURCE.c.id).select_from(roots.join(_RESOURCE, _RESOURCE.c.origin_id == roots.c.id))
@@ -56,9 +56,9 @@ def _linked_consents(dialect: str) -> Any:
     )
     by_patient = about.where(_REFERENCE.c.type == literal_column("'Consent'"), _REFERENCE.c.param == literal_column("'patient'"))
     by_referral = (
-        select(linked.c.asked, _RESOURCE.c.id)
-        .select_from(linked.join(_MEMBER, _MEMBER.c.referral == linked.c.id).join(_RESOURCE, _RESOURCE.c.id == _MEMBER.c.resource))
-        .where(_RESOURCE.c.type == literal_column("'Consent'"))
+        select(linked.c.asked, _MEMBER.c.resource.label("id"))
+        .select_from(linked.join(_MEMBER, _MEMBER.c.referral == linked.c.id))
+        .where(_MEMBER.c.type == literal_column("'Consent'"))
     )
     consents = union(by_patient, by_referral).cte("consents")
     return (

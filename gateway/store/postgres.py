@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 STATEMENT_SECONDS: Final = 30
 IDLE_SECONDS: Final = 30
+PREPARED_STATEMENTS: Final = 400  # of a connection: all of ours, and the shapes of searches that come again
 # a host that vanished sends nothing, not even an error: the kernel gives the connection up after half a minute
 _LOST_HOST: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 _MICROSECONDS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
@@ -97,9 +98,12 @@ class PostgresStore:
 
         @event.listens_for(engine, "connect")
         def bound(connection: psycopg.Connection[Any], _record: object) -> None:
+            connection.prepare_threshold, connection.prepared_max = 1, PREPARED_STATEMENTS
             connection.execute(
                 "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
-                " set_config('idle_in_transaction_session_timeout', %s, false), set_config('timezone', 'UTC', false)",
+                " set_config('idle_in_transaction_session_timeout', %s, false), set_config('timezone', 'UTC', false),"
+                # our statements are few and prepared; to plan one anew for its values costs more than most of them run
+                " set_config('plan_cache_mode', 'force_generic_plan', false)",
                 (str(lock_milliseconds), str(STATEMENT_SECONDS * 1000), str(IDLE_SECONDS * 1000)),
             )
             connection.commit()

@@ -67,13 +67,14 @@ class VisibilityClassRow(Row, table=True):
 
 
 class ResourceReferralRow(Row, table=True):
-    """Membership of a resource in a referral; a Patient copy serves several referrals of the same person."""
+    """Membership of a resource in a referral; a Patient copy serves several referrals of the same person. type: of the resource."""
 
     __tablename__ = "resource_referral"
-    __table_args__ = (Index("resource_referral_of", "referral", "resource"), KEYED)
+    __table_args__ = (Index("resource_referral_of", "referral", "type", "resource"), KEYED)
 
     resource: str = Field(primary_key=True)
     referral: str = Field(primary_key=True)
+    type: str
 
 
 _RESOURCE = ResourceRow.__table__  # type: ignore[attr-defined]
@@ -144,7 +145,7 @@ _OWN_REQUESTS: Final = Statement(
     lambda dialect: (
         select(_REFERRAL.c.referral, _RESOURCE.c.domain)
         .join(_REFERRAL, _REFERRAL.c.resource == _RESOURCE.c.id)
-        .where(one_of(_REFERRAL.c.referral, "ids", dialect), _RESOURCE.c.type == "ServiceRequest", _RESOURCE.c.origin_id.is_(None))
+        .where(one_of(_REFERRAL.c.referral, "ids", dialect), _REFERRAL.c.type == "ServiceRequest", _RESOURCE.c.origin_id.is_(None))
         .order_by(_RESOURCE.c.id)
     )
 )
@@ -153,7 +154,9 @@ _OWN_REQUESTS: Final = Statement(
 def insert_resources(unit: Unit, stored: Sequence[Stored]) -> None:
     """Store the first versions of some resources and their membership."""
     _INSERT_RESOURCES.write(unit, [{name: getattr(each, name) for name in Stored.__slots__} for each in stored])
-    _INSERT_MEMBERSHIPS.write(unit, [{"resource": each.id, "referral": each.referral} for each in stored if each.referral is not None])
+    _INSERT_MEMBERSHIPS.write(
+        unit, [{"resource": each.id, "referral": each.referral, "type": each.type} for each in stored if each.referral is not None]
+    )
 
 
 def update_resource(unit: Unit, stored: Stored, *, former: Stored) -> bool:
@@ -165,9 +168,9 @@ def update_resource(unit: Unit, stored: Stored, *, former: Stored) -> bool:
     return True
 
 
-def add_to_referral(unit: Unit, resource_id: str, referral: str) -> bool:
+def add_to_referral(unit: Unit, resource_id: str, resource_type: str, referral: str) -> bool:
     """Make a resource part of a referral; False when it already was."""
-    membership = {"resource": resource_id, "referral": referral}
+    membership = {"resource": resource_id, "referral": referral, "type": resource_type}
     if _MEMBERSHIP.first(unit, membership) is not None:
         return False
     _INSERT_MEMBERSHIPS.write(unit, [membership])

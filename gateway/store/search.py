@@ -10,9 +10,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Index, Integer, LargeBinary, and_, bindparam, delete, exists, false, func, insert, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    Integer,
+    LargeBinary,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+)
 from sqlmodel import Field
 
 from gateway.store.criteria import Principal, Query, Reference, Token
@@ -119,14 +134,23 @@ def _reference_rows(resource: Indexed) -> Iterator[dict[str, str]]:
         yield {"resource": resource.id, "type": resource.type, "param": param, "target": target, "element_class": element_class}
 
 
+class _Kind(NamedTuple):
+    """How one value is asked for. is_rare: few resources have it, so a query begins with them."""
+
+    is_token: bool
+    has_system: bool
+    has_code: bool
+    is_rare: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Shape:
     """What a query's statement depends on; its values go in beside. Two queries of one shape are one statement.
 
-    all_of: for each value whether it is a Token, and whether that names a system and a code. spans: whether start and end are given.
+    spans: whether start and end are given.
     """
 
-    all_of: tuple[tuple[tuple[bool, bool, bool], ...], ...]
+    all_of: tuple[tuple[_Kind, ...], ...]
     spans: tuple[tuple[bool, bool], ...]
     ids: int
     has_horizon: bool
@@ -145,10 +169,11 @@ def _shape(query: Query, *, has_horizon: bool, is_continued: bool = False, is_co
     )
 
 
-def _kind(wanted: Token | Reference) -> tuple[bool, bool, bool]:
+def _kind(wanted: Token | Reference) -> _Kind:
     if isinstance(wanted, Token):
-        return True, wanted.system is not None, wanted.code is not None
-    return False, True, True
+        has_code = wanted.code is not None
+        return _Kind(True, wanted.system is not None, has_code, wanted.param == "identifier" and has_code)
+    return _Kind(False, True, True, not wanted.target.startswith("Organization/"))
 
 
 def _values(query: Query, principal: Principal, horizon: datetime | None, limit: int) -> dict[str, Any]:
@@ -170,40 +195,35 @@ def _values(query: Query, principal: Principal, horizon: datetime | None, limit:
     return values
 
 
-def _token_condition(name: str, has_system: bool, has_code: bool, dialect: str) -> ColumnElement[bool]:
-    row = _TOKEN.alias()
-    condition = [row.c.resource == _VISIBLE.c.resource, row.c.type == bindparam("of_type"), row.c.param == bindparam(f"{name}_param")]
-    if has_system:
-        condition.append(row.c.system == bindparam(f"{name}_system"))
-    if has_code:
-        condition.append(row.c.code == bindparam(f"{name}_code"))
-    return exists().where(*condition, opens(_VISIBLE, row.c.element_class, dialect))
-
-
-def _reference_condition(name: str, dialect: str) -> ColumnElement[bool]:
-    row, target = _REFERENCE.alias(), _VISIBLE.alias()
-    refers = exists().where(
-        row.c.resource == _VISIBLE.c.resource,
-        row.c.type == bindparam("of_type"),
-        row.c.param == bindparam(f"{name}_param"),
-        row.c.target == bindparam(f"{name}_target"),
-        opens(_VISIBLE, row.c.element_class, dialect),
+def _value_condition(name: str, kind: _Kind, dialect: str) -> ColumnElement[bool]:
+    """That a resource has one wanted value, in an index row that its permit opens."""
+    row = (_TOKEN if kind.is_token else _REFERENCE).alias()
+    asked = [row.c.type == bindparam("of_type"), row.c.param == bindparam(f"{name}_param")]
+    if not kind.is_token:
+        asked.append(row.c.target == bindparam(f"{name}_target"))
+    elif kind.has_system:
+        asked.append(row.c.system == bindparam(f"{name}_system"))
+    if kind.is_token and kind.has_code:
+        asked.append(row.c.code == bindparam(f"{name}_code"))
+    # a subquery with a limit is asked for each permit by its key, whatever a planner without values would rather join
+    opened: Any = select(literal_column("1")).where(
+        *asked, row.c.resource == _VISIBLE.c.resource, opens(_VISIBLE, row.c.element_class, dialect)
     )
-    # a reference to a hidden resource behaves like one to nothing
-    known = exists().where(target.c.resource == bindparam(f"{name}_id"), target.c.type == bindparam(f"{name}_type"), permitted(target))
-    return and_(refers, known)
+    conditions: list[ColumnElement[bool]] = [opened.limit(literal_column("1")).scalar_subquery().is_not(None)]
+    if kind.is_rare:
+        conditions.append(_VISIBLE.c.resource.in_(select(row.c.resource).where(*asked)))
+    if not kind.is_token:  # a reference to a hidden resource behaves as one to nothing
+        target = _VISIBLE.alias()
+        named = (target.c.resource == bindparam(f"{name}_id"), target.c.type == bindparam(f"{name}_type"))
+        conditions.append(exists().where(*named, permitted(target)))
+    return and_(*conditions)
 
 
 def _conditions(shape: _Shape, dialect: str) -> Iterator[ColumnElement[bool]]:
     yield permitted(_VISIBLE)
     yield _VISIBLE.c.type == bindparam("of_type")
     for place, alternatives in enumerate(shape.all_of):
-        options = [
-            _token_condition(f"v{place}_{at}", has_system, has_code, dialect)
-            if is_token
-            else _reference_condition(f"v{place}_{at}", dialect)
-            for at, (is_token, has_system, has_code) in enumerate(alternatives)
-        ]
+        options = [_value_condition(f"v{place}_{at}", kind, dialect) for at, kind in enumerate(alternatives)]
         yield or_(*options) if options else false()
     for place, (has_start, has_end) in enumerate(shape.spans):
         if has_start:

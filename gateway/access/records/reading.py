@@ -33,7 +33,7 @@ from profiles.strict_json import to_json
 
 log = structlog.get_logger()
 ATTEMPTS: Final = 4
-TOTAL_CAP: Final = 1000
+TOTAL_CAP: Final = 250
 
 
 class VisibilityFault(RuntimeError):

@@ -122,7 +122,7 @@ def replace(unit: Unit, held: Held, resource: dict[str, Any], *, origin: Held | 
 
 def attach(unit: Unit, held: Held, referral: str) -> None:
     """Make a resource part of another referral of the same person (one Patient copy serves them all)."""
-    if not add_to_referral(unit, held.id, referral):
+    if not add_to_referral(unit, held.id, held.type, referral):
         return
     Facts.forget(unit)
     stored = find_resource(unit, held.id)

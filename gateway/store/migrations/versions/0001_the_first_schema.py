@@ -339,11 +339,12 @@ def upgrade() -> None:
         "resource_referral",
         sa.Column("resource", sa.String(), nullable=False),
         sa.Column("referral", sa.String(), nullable=False),
+        sa.Column("type", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("resource", "referral"),
         sqlite_with_rowid=False,
     )
     with op.batch_alter_table("resource_referral", schema=None) as batch_op:
-        batch_op.create_index("resource_referral_of", ["referral", "resource"], unique=False)
+        batch_op.create_index("resource_referral_of", ["referral", "type", "resource"], unique=False)
 
     op.create_table(
         "resource_version",
