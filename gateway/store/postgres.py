@@ -90,6 +90,7 @@ class PostgresStore:
             pool_size=self._pool_size,
             max_overflow=0,
             pool_timeout=self._wait_seconds,
+            pool_use_lifo=True,  # the connection used last has our statements prepared
             isolation_level="AUTOCOMMIT",  # a transaction is begun here, in one message with the first question
             hide_parameters=True,
             connect_args={"connect_timeout": max(2, round(self._wait_seconds)), "application_name": "crisis-gateway", **_LOST_HOST},

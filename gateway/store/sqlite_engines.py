@@ -65,6 +65,7 @@ def make_read_engine(path: Path, pool_size: int, wait_seconds: float) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=wait_seconds,
+        pool_use_lifo=True,  # the connection used last has the pages and statements at hand
         hide_parameters=True,
         connect_args=dict(_ARGUMENTS),
     )

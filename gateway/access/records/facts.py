@@ -13,6 +13,8 @@ from gateway.access import policy as policies
 from gateway.access.consent import PROVIDER_SHARING, Filed, Flow, state_of
 from gateway.access.decision import Decision, Deny, Permit, Question
 from gateway.access.disclosed import ConsentState, VersionedId
+from gateway.access.index import element_classes
+from gateway.access.keep import cut_to
 from gateway.access.labels import labels_of
 from gateway.store.criteria import Principal
 from gateway.store.database import Unit
@@ -72,6 +74,7 @@ class Facts:
         self._readers: dict[str, list[str]] = {}
         self._labels: dict[tuple[str, int], frozenset[str]] = {}
         self._bodies: dict[tuple[str, int], dict[str, Any]] = {}
+        self._opened: dict[tuple[str, int, str], frozenset[str]] = {}
 
     def principal(self, organization: str, postures: frozenset[str], purpose: str) -> Principal:
         """For whom a query of this unit is asked."""
@@ -180,6 +183,14 @@ class Facts:
         if version not in self._bodies:
             self._bodies[version] = body_of(stored)
         return self._bodies[version]
+
+    def opened_by(self, stored: Stored, keep: str) -> frozenset[str]:
+        """The element classes that a keep-list opens of a version; none where it keeps nothing of it."""
+        key = (stored.id, stored.version, keep)
+        if key not in self._opened:
+            kept = cut_to(keep, self.body(stored))
+            self._opened[key] = element_classes(self.body(stored), kept) if kept is not None else frozenset()
+        return self._opened[key]
 
     def relations(self, stored: Stored, organization: str) -> list[str]:
         """What an organisation is to a resource; empty for a stranger. Another domain's record is always a stranger's."""

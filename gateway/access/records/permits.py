@@ -12,8 +12,6 @@ from typing import Any
 
 from gateway.access.consent import changes_of
 from gateway.access.decision import Permit
-from gateway.access.index import element_classes
-from gateway.access.keep import cut_to
 from gateway.access.records.facts import ADDRESSEE, DIRECTORY, Facts
 from gateway.store.criteria import ALWAYS, FOREVER
 from gateway.store.database import Unit
@@ -118,6 +116,4 @@ def _classes(facts: Facts, stored: Stored, key: str, postures: frozenset[str], p
     decision = facts.decide(stored, key, postures, purpose, at)
     if not isinstance(decision, Permit) or decision.keep is None:
         return frozenset()
-    body = facts.body(stored)
-    kept = cut_to(decision.keep, body)
-    return element_classes(body, kept) if kept is not None else frozenset()
+    return facts.opened_by(stored, decision.keep)
