@@ -6,10 +6,14 @@ import base64
 import hashlib
 import random
 import time
+from collections.abc import Callable
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from gateway.access.redaction import REMOVED, cut_criminal_history, unread_places
+from gateway.access.criminal_shapes import may_hold_answer
+from gateway.access.redaction import REMOVED, _marks, cut_criminal_history, unread_places
 
 KEY = b"k" * 32
 
@@ -309,3 +313,44 @@ def test_hostile_text_costs_no_more_than_its_length(text: str) -> None:
     started = time.process_time()
     cut_criminal_history({"n": text}, KEY)
     assert time.process_time() - started < 3
+
+
+PIECES = (
+    "NIC", "FBI", "SID", "NO", "NO.", "NUMBER", "NBR", "#", "MKE", "MESSAGE", "KEY", "SEARCHES", "NCIC", "NLETS",
+    "N-DEX", "NDEX", "CJIS", "III", "CCH", "INTERSTATE", "IDENTIFICATION", "INDEX", "RESPONSE", "RECORD", "RECORDS",
+    "HIT", "RAP SHEET", "INQUIRY", "THE", "FOLLOWING", "CONFIRM", "WARRANT", "WITH", "ORI", "RESULT", "OF", "YOUR",
+    "REQUEST", "FOR", "QW", "QH", "IR", "YQ", "ZW", "WANTED", "PERSON", "CRIMINAL", "HISTORY", "WA0170000", "WA",
+    "W146203706", "123456AA1", "12345678", "DOE", "***", "**", "*", "/", ":", ".", ",", "-", "=", " ", "  ", "\n",
+    "\t",
+)  # fmt: skip
+
+
+def _spelt(pieces: list[tuple[Callable[[str], str], str]]) -> str:
+    return "".join(spell(piece) for spell, piece in pieces)
+
+
+@settings(max_examples=3000, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from((str, str.lower, str.title)))).map(
+        lambda found: "".join(f(p) for p, f in found)
+    )
+)
+@example("FBINUMBER12345")
+@example("nic:w146203706")
+@example("SID NO 1234567")
+@example("QW.WA0170000")
+@example("IR WA0170000")
+@example("III RESPONSE")
+def test_what_the_quick_look_lets_pass_has_no_shape_of_an_answer(text: str) -> None:
+    if not may_hold_answer(text):
+        assert _marks(text) == []
+
+
+@pytest.mark.parametrize("text", [WANTED, HISTORY, WANTED.lower(), "a \u212aEY", "<b>x</b>", "x &amp; y", "{\\rtf1 x}"])
+def test_the_quick_look_lets_nothing_pass_that_it_cannot_judge(text: str) -> None:
+    assert may_hold_answer(text)
+
+
+def test_the_quick_look_lets_ordinary_words_pass() -> None:
+    for text in ("Sat on the kerb, calm and talking.", "2026-03-01T12:00:00-08:00", "urgent", "RPD-2026-118204"):
+        assert not may_hold_answer(text)
