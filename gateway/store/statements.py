@@ -209,7 +209,7 @@ class Rows:
         self._names = [column.name for column in table.columns]
 
         def listed(dialect: str) -> Any:
-            lists = [bindparam(column.name, type_=ARRAY(column.type), required=True) for column in table.columns]
+            lists = [bindparam(column.name, type_=ARRAY(column.type, dimensions=1), required=True) for column in table.columns]
             rows = func.unnest(*lists).table_valued(*self._names).render_derived()
             return finish(upserting(dialect, table).from_select(self._names, select(*(rows.c[name] for name in self._names))))
 
@@ -246,6 +246,6 @@ class _JsonArray(TypeDecorator[Any]):
 def one_of(column: ColumnElement[Any], name: str, dialect: str) -> ColumnElement[bool]:
     """That a text column has one of the values of a list, which is one value for the driver: the statement stays the same."""
     if dialect == "postgresql":
-        return column == func.any(bindparam(name, type_=ARRAY(Text), required=True))
+        return column == func.any(bindparam(name, type_=ARRAY(Text, dimensions=1), required=True))
     listed = func.json_each(bindparam(name, type_=_JsonArray, required=True)).table_valued("value")
     return column.in_(select(listed.c.value))
