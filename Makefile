@@ -35,11 +35,12 @@ bench: install ## how fast it is, on SQLite and PostgreSQL (ARGS="--seconds 2 --
 faults: install ## kill, stop and starve real processes, check what peers were told (ARGS="--short --seed 7"); docs/faults.md
 	$(BIN)/python -m tests.faults $(ARGS)
 
-lint: install-dev ## format, rules, types, imports
+lint: install-dev ## format, rules, types, imports (and that a planted wrong import is found)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/rules/test_one_door.py
 
 format: install-dev ## put the code into its format
 	$(BIN)/ruff format .

@@ -25,7 +25,7 @@ PLANTED_IMPORTS = [
 
 
 def lint_imports(root):
-    pytest.importorskip("importlinter", reason="import-linter is missing: make install brings it")
+    pytest.importorskip("importlinter", reason="import-linter is missing: make lint brings it and runs this")
     code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(cache_dir=None, no_cache=True))"
     return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
 
