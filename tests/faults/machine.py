@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.faults.case import Case
 from tests.faults.evidence import read_pushes
-from tests.faults.room import STOP
+from tests.faults.room import STOP, Fired
 from tests.faults.scene import DidNotHappen, Scene
 from tests.faults.site import CALL_SECONDS, EHR, LEASE_SECONDS, LOCK_SECONDS, Plan
 
@@ -19,6 +19,7 @@ BOUND_SECONDS: Final = 2 * LOCK_SECONDS + 1.5
 
 STEP_SECONDS: Final = 3600.0
 FEW: Final = 4
+TIMES_TO_SLEEP: Final = 8
 
 
 def writer_stands_still(scene: Scene) -> None:
@@ -43,7 +44,7 @@ def worker_oversleeps(point: str, scene: Scene) -> None:
     """SIGSTOP of a worker past its lease: another one takes over, and the first, awake again, sends and finishes nothing."""
     scene.second_worker()
     scene.people.wait_for(2)
-    fired = scene.strike(point, action=STOP, nth=1)
+    fired = _asleep(point, scene)
     held = scene.held_by(fired.pid)
     scene.people.stop_sending()
     time.sleep(LEASE_SECONDS + 2)
@@ -56,6 +57,16 @@ def worker_oversleeps(point: str, scene: Scene) -> None:
     scene.said.append(f"{len(held)} rows in its hands")
     scene.people.go_on()
     scene.people.wait_for(FEW)
+
+
+def _asleep(point: str, scene: Scene) -> Fired:
+    """A worker that stands still. Where another thread of it has the write section just then it is woken: that is another case."""
+    for _ in range(TIMES_TO_SLEEP):
+        fired = scene.strike(point, action=STOP, nth=1)
+        if scene.site.write_section_comes_free():
+            return fired
+        scene.wake(fired)
+    raise DidNotHappen(f"{point} never stood still without the write section")
 
 
 def clock_steps(process: str, seconds: float, scene: Scene) -> None:

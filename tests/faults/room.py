@@ -42,6 +42,10 @@ class Room:
             if not file.name.startswith(_FIRED):
                 file.unlink(missing_ok=True)
 
+    def forget(self, fired: Fired) -> None:
+        """Let the same process be struck again: a second blow would leave the same file."""
+        (self.folder / f"{_FIRED}~{fired.point}~{fired.action}~{fired.pid}").unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Forget everything."""
         for file in self.folder.iterdir():

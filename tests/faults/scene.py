@@ -80,8 +80,9 @@ class Scene:
             self.killed += 1
 
     def wake(self, fired: Fired) -> None:
-        """Let a stopped process go on."""
+        """Let a stopped process go on; it can be struck again."""
         assert fired.action == STOP
+        self.site.rooms[POINTS[fired.point].process].forget(fired)
         os.kill(fired.pid, signal.SIGCONT)
 
     def pause(self, low: float, high: float | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
+from sqlalchemy import make_url
 
 from conformance.exchange import Http
 from conformance.keys import make_keys
@@ -116,6 +119,20 @@ class Site:
     def dialect(self) -> str:
         """Of its database."""
         return self.database.dialect
+
+    def write_section_comes_free(self, seconds: float = 1.0) -> bool:
+        """Whether a SQLite database's write lock can be had within a moment; PostgreSQL has none."""
+        if self.dialect != "sqlite":
+            return True
+        lock = Path(f"{make_url(self.database_url).database}.lock")
+        until = time.monotonic() + seconds
+        with lock.open("r+b") as file:
+            while time.monotonic() < until:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True  # and closing the file lets it go
+                time.sleep(0.01)
+        return False
 
     @property
     def base_url(self) -> str:
