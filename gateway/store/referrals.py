@@ -288,9 +288,3 @@ def change_offer(unit: Unit, offer_id: str, **values: Any) -> None:
 def keep_decision(unit: Unit, values: dict[str, Any]) -> None:
     """Store one routing decision; `values` are its columns."""
     _ADD_DECISION.run(unit, values)
-
-
-def decisions_of(unit: Unit, referral_id: str) -> list[dict[str, Any]]:
-    """Every decision taken for a referral, oldest first."""
-    rows = unit.connection.execute(select(_DECISION).where(_DECISION.c.referral == referral_id).order_by(_DECISION.c.id)).mappings()
-    return [dict(row) for row in rows]

@@ -153,17 +153,15 @@ class _Shape:
     all_of: tuple[tuple[_Kind, ...], ...]
     spans: tuple[tuple[bool, bool], ...]
     ids: int
-    has_horizon: bool
     is_continued: bool
     is_count: bool
 
 
-def _shape(query: Query, *, has_horizon: bool, is_continued: bool = False, is_count: bool = False) -> _Shape:
+def _shape(query: Query, *, is_continued: bool = False, is_count: bool = False) -> _Shape:
     return _Shape(
         tuple(tuple(_kind(wanted) for wanted in alternatives) for alternatives in query.all_of),
         tuple((span.start is not None, span.end is not None) for span in query.spans),
         len(query.ids),
-        has_horizon,
         is_continued,
         is_count,
     )
@@ -176,7 +174,7 @@ def _kind(wanted: Token | Reference) -> _Kind:
     return _Kind(False, True, True, not wanted.target.startswith("Organization/"))
 
 
-def _values(query: Query, principal: Principal, horizon: datetime | None, limit: int) -> dict[str, Any]:
+def _values(query: Query, principal: Principal, horizon: datetime, limit: int) -> dict[str, Any]:
     """The values of a query under the names that `_statement` gives them."""
     values: dict[str, Any] = {**asked_by(principal), "of_type": query.type, "most": limit, "horizon": horizon}
     for place, alternatives in enumerate(query.all_of):
@@ -232,8 +230,7 @@ def _conditions(shape: _Shape, dialect: str) -> Iterator[ColumnElement[bool]]:
             yield _VISIBLE.c.last_updated < bindparam(f"end{place}", type_=Instant)
     for place in range(shape.ids):
         yield one_of(_VISIBLE.c.resource, f"ids{place}", dialect)
-    if shape.has_horizon:
-        yield _VISIBLE.c.last_updated < bindparam("horizon", type_=Instant)
+    yield _VISIBLE.c.last_updated < bindparam("horizon", type_=Instant)
     if shape.is_continued:
         at: Any = bindparam("after_at", type_=Instant)
         after: Any = bindparam("after_id")
@@ -256,19 +253,19 @@ def _statement(shape: _Shape) -> Statement:
 
 
 def find_page(
-    unit: Unit, query: Query, principal: Principal, *, after: tuple[datetime, str] | None, limit: int, horizon: datetime | None
+    unit: Unit, query: Query, principal: Principal, *, after: tuple[datetime, str] | None, limit: int, horizon: datetime
 ) -> list[tuple[datetime, str]]:
     """The next (last_updated, resource id) after a key, in that order, of what the principal may see."""
     values = _values(query, principal, horizon, limit)
     if after is not None:
         values |= {"after_at": after[0], "after_id": after[1]}
-    statement = _statement(_shape(query, has_horizon=horizon is not None, is_continued=after is not None))
+    statement = _statement(_shape(query, is_continued=after is not None))
     return [(row[0], row[1]) for row in statement.all(unit, values)]
 
 
-def count_matches(unit: Unit, query: Query, principal: Principal, *, cap: int, horizon: datetime | None) -> int | None:
+def count_matches(unit: Unit, query: Query, principal: Principal, *, cap: int, horizon: datetime) -> int | None:
     """How many the principal may see; None when more than `cap`, the same for everyone."""
-    statement = _statement(_shape(query, has_horizon=horizon is not None, is_count=True))
+    statement = _statement(_shape(query, is_count=True))
     found = int(statement.scalars(unit, _values(query, principal, horizon, cap + 1))[0])
     return found if found <= cap else None
 
